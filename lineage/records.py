@@ -1,0 +1,96 @@
+"""The records every stage leaves, as parquet of one fixed form: equal content is equal bytes.
+
+Key of every row: (snapshot, uid); the snapshot is the folder's name. The uid is the first 32 hex digits of
+sha256(url NUL caption).
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_TEXT, _INT = pa.string(), pa.int64()
+
+SOURCE = pa.schema(
+    [("uid", _TEXT), ("url", _TEXT), ("caption", _TEXT), ("url_sha256", _TEXT), ("host", _TEXT), ("host_sha256", _TEXT)]
+    + [("license", _TEXT), ("origin", _TEXT), ("expected_sha256", _TEXT)]
+)
+REJECTS = pa.schema([("file", _TEXT), ("row", _INT), ("reason", _TEXT), ("url", _TEXT), ("caption", _TEXT)])
+REPEATS = pa.schema([("uid", _TEXT), ("repeats", _INT)])
+LEDGER = pa.schema(
+    [("uid", _TEXT), ("outcome", _TEXT), ("reason", _TEXT), ("sha256", _TEXT), ("bytes", _INT)]
+    + [("shard", _INT), ("key", _TEXT), ("offset", _INT)]
+)
+SIGNALS = pa.schema(
+    [("uid", _TEXT), ("format", _TEXT), ("width", _INT), ("height", _INT), ("sha256", _TEXT), ("pixel_sha256", _TEXT)]
+    + [("phash", _TEXT), ("caption_chars", _INT), ("caption_letters", _INT), ("caption_words", _INT)]
+    + [("script", _TEXT), ("script_frac", pa.float64())]
+    + [("language", _TEXT), ("language_probability", pa.float64()), ("error", _TEXT)]
+)
+VERDICTS = pa.schema(
+    [("uid", _TEXT), ("keep", pa.bool_()), ("reason", _TEXT), ("rule", _TEXT), ("value", _TEXT)]
+    + [("threshold", _TEXT), ("duplicate_of", _TEXT), ("duplicate_of_snapshot", _TEXT)]
+)
+KEPT = pa.schema([("uid", _TEXT), ("split", _TEXT)])
+MANIFEST = pa.schema(
+    [("uid", _TEXT), ("split", _TEXT), ("shard", _TEXT), ("offset", _INT), ("length", _INT), ("sha256", _TEXT)]
+)
+EXPOSURE = pa.schema([("snapshot", _TEXT), ("uid", _TEXT), ("count", _INT)])
+
+
+def uid_of(url: str, caption: str) -> str:
+    """Returns the uid of a pair: the first 32 hex digits of sha256(url NUL caption)."""
+    return hashlib.sha256(f"{url}\0{caption}".encode()).hexdigest()[:32]
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Writes parquet (zstd, fixed options, no pandas metadata) by a rename; the caller has sorted the rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    pq.write_table(
+        table.replace_schema_metadata(None).combine_chunks(),
+        partial,
+        compression="zstd",
+        compression_level=3,
+        version="2.6",
+        row_group_size=1 << 17,
+        store_schema=False,
+    )
+    os.replace(partial, path)
+
+
+def read_table(path: Path, schema: pa.Schema | None = None, columns: list[str] | None = None) -> pa.Table:
+    """Returns a parquet file, or every parquet file right under a folder in order of name, as one table.
+
+    Raises:
+        FileNotFoundError: if there is nothing to read.
+        ValueError: if a file is damaged or lacks a column of `schema`, naming it.
+    """
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    if not files or not all(file.is_file() for file in files):
+        raise FileNotFoundError(f"{path}: no parquet file there")
+    return pa.concat_tables([_read_file(file, schema, columns) for file in files])
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Returns rows as a table of `schema`, sorted by uid where the schema has one."""
+    table = pa.Table.from_pylist(list(rows), schema=schema)
+    return table.sort_by("uid") if "uid" in schema.names else table
+
+
+def _read_file(file: Path, schema: pa.Schema | None, columns: list[str] | None) -> pa.Table:
+    try:
+        table = pq.read_table(file, columns=columns, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{file}: cannot be read as parquet ({' '.join(str(error).split())[:200]})") from None
+    if schema is None:
+        return table
+    wanted = [field for field in schema if columns is None or field.name in columns]
+    missing = [field.name for field in wanted if field.name not in table.column_names]
+    if missing:
+        raise ValueError(f"{file}: column {missing[0]} is missing")
+    return table.select([field.name for field in wanted]).cast(pa.schema(wanted))

@@ -1,0 +1,291 @@
+"""audit joins the records of real folders into one index, and refuses runs that do not fit together."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lineage import audit, closure, digests, files, records
+from tests.lineage.conftest import ENV
+
+PARAMS = "snapshots: [s1, s2]\nobjectives: [clip]\nseeds: [0, 1]\nsets: [emoji]\n"
+ARGS = [
+    Path(path) for path in "data/selection data/shards models provenance data/audit provenance/audit/all.json".split()
+]
+
+DATASET_DEPS = ["data/shards", "data/selection", "provenance/source", "provenance/pack"]
+
+
+def uid(number: int) -> str:
+    return f"{number:032x}"
+
+
+def verdict(number: int, reason: str = "kept", **more: Any) -> dict[str, Any]:
+    return {"uid": uid(number), "keep": reason == "kept", "reason": reason, **more}
+
+
+def place(number: int, split: str = "train", shard: str = "train/00000.tar") -> dict[str, Any]:
+    return {"uid": uid(number), "split": split, "shard": shard, "offset": 0, "length": 1, "sha256": "0" * 64}
+
+
+VERDICTS = {
+    "s1": [verdict(1), verdict(2, "too_small", rule="min_side", value="3", threshold="8"), verdict(3)],
+    "s2": [
+        verdict(1, "seen_before"),
+        verdict(4, "duplicate_exact", duplicate_of=uid(3), duplicate_of_snapshot="s1"),
+        verdict(5),
+    ],
+}
+MANIFESTS = {"s1": [place(1), place(3, "val", "val/00000.tar")], "s2": [place(5)]}
+
+
+def write(path: str, rows: list[dict[str, Any]], schema: Any) -> None:
+    records.write_table(records.rows_table(rows, schema), Path(path))
+
+
+def record(stage: str, instance: str, parents: list[str], outs: list[str]) -> None:
+    content = {
+        "stage": stage,
+        "instance": instance,
+        "parents": {path: digests.dvc_digest(Path(path)) for path in parents},
+        "params": {},
+        "counts": {"rows_in": 1, "kept": 1, "dropped": {}, "failed": {}},
+        "outs": {path: digests.described(Path(path)) for path in outs},
+    }
+    files.write_json(Path("provenance") / stage / f"{instance}.json", content)
+
+
+def text(path: str, content: str = "x") -> None:
+    files.write_text(Path(path), content)
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What all stages before audit leave, in the shape of DESIGN, small."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(PARAMS)
+    for snapshot in ("s1", "s2"):
+        text(f"data/lists/{snapshot}")
+        for name in ("source", "raw", "signals"):
+            text(f"data/{name}/{snapshot}/{snapshot}.txt", name)
+        record("source", snapshot, [f"data/lists/{snapshot}"], [f"data/source/{snapshot}"])
+        record("download", snapshot, [f"data/source/{snapshot}"], [f"data/raw/{snapshot}"])
+        record("measure", snapshot, [f"data/raw/{snapshot}"], [f"data/signals/{snapshot}"])
+        write(f"data/selection/{snapshot}/verdicts.parquet", VERDICTS[snapshot], records.VERDICTS)
+        chosen = [{"uid": row["uid"], "split": row["split"]} for row in MANIFESTS[snapshot]]
+        write(f"data/selection/{snapshot}/kept.parquet", chosen, records.KEPT)
+        write(f"data/shards/{snapshot}/manifest.parquet", MANIFESTS[snapshot], records.MANIFEST)
+    text("data/sets/emoji/set.json")
+    text("data/benchmarks/emoji/classes.json")
+    record("benchmarks", "emoji", ["data/sets/emoji"], ["data/benchmarks/emoji"])
+    record("select", "all", ["data/signals", "data/benchmarks"], ["data/selection"])
+    for snapshot in ("s1", "s2"):
+        deps = [f"data/raw/{snapshot}", f"data/selection/{snapshot}/kept.parquet"]
+        record("pack", snapshot, deps, [f"data/shards/{snapshot}"])
+    text("data/dataset/root.json")
+    record(
+        "dataset", "all", ["data/shards", "data/selection", "provenance/source", "provenance/pack"], ["data/dataset"]
+    )
+    for model, counts in (("clip-0", [(1, 4), (3, 0)]), ("clip-1", [(1, 2)])):
+        seen = [{"snapshot": "s1", "uid": uid(number), "count": count} for number, count in counts]
+        write(f"models/{model}/exposure.parquet", seen, records.EXPOSURE)
+        record("train", model, ["data/dataset/root.json", "data/shards"], [f"models/{model}"])
+        text(f"results/{model}/metrics.json", model)
+        record("evaluate", model, [f"models/{model}", "data/benchmarks/emoji"], [f"results/{model}"])
+    text("report/index.html")
+    record("compare", "all", ["results"], ["report"])
+
+
+def edit(path: str, change: Callable[[dict[str, Any]], None]) -> None:
+    content = files.read_json(Path(path))
+    change(content)
+    files.write_json(Path(path), content)
+
+
+def outputs() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(Path("data/audit").iterdir())}
+
+
+def test_pairs_hold_every_verdict_with_its_place() -> None:
+    audit.main(*ARGS)
+    table = records.read_table(Path("data/audit/pairs.parquet"), audit.PAIRS)
+    rows = {(row.pop("snapshot"), int(row.pop("uid"), 16)): row for row in table.to_pylist()}
+    assert list(rows) == [("s1", 1), ("s1", 2), ("s1", 3), ("s2", 1), ("s2", 4), ("s2", 5)]
+    none = dict.fromkeys(audit.PAIRS.names[4:])
+    assert rows["s1", 1] == {**none, "kept": True, "reason": "kept", "split": "train", "shard": "train/00000.tar"}
+    assert rows["s1", 2] == {**none, "kept": False, "reason": "too_small", "rule": "min_side"}
+    assert rows["s2", 1] == {**none, "kept": False, "reason": "seen_before"}
+    duplicate = {"duplicate_of": uid(3), "duplicate_of_snapshot": "s1"}
+    assert rows["s2", 4] == {**none, "kept": False, "reason": "duplicate_exact", **duplicate}
+
+
+def test_exposures_are_those_of_all_models() -> None:
+    audit.main(*ARGS)
+    rows = records.read_table(Path("data/audit/exposures.parquet"), audit.EXPOSURES).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        ("clip-0", "s1", uid(1), 4),
+        ("clip-0", "s1", uid(3), 0),
+        ("clip-1", "s1", uid(1), 2),
+    ]
+
+
+def test_the_account_is_that_of_the_verdicts() -> None:
+    audit.main(*ARGS)
+    counts = files.read_json(Path("provenance/audit/all.json"))["counts"]
+    assert counts["rows_in"] == 6
+    assert counts["kept"] == 3
+    assert counts["dropped"] == {"duplicate_exact": 1, "seen_before": 1, "too_small": 1}
+    assert (counts["exposures"], counts["runs"], counts["edges"]) == (3, 16, 26)
+
+
+def test_the_graph_joins_every_run_to_its_producers() -> None:
+    audit.main(*ARGS)
+    graph = files.read_json(Path("data/audit/graph.json"))
+    assert set(graph["nodes"]) == {
+        *(f"{name}@{snapshot}" for name in ("source", "download", "measure", "pack") for snapshot in ("s1", "s2")),
+        *("select", "dataset", "compare", "benchmarks@emoji"),
+        *(f"{name}@{model}" for name in ("train", "evaluate") for model in ("clip-0", "clip-1")),
+    }
+    assert graph["nodes"]["pack@s1"]["counts"]["rows_in"] == 1
+    assert set(graph["roots"]) == {"data/lists/s1", "data/lists/s2", "data/sets/emoji"}
+    producers = {(edge["reader"], edge["path"]): edge["producers"] for edge in graph["edges"]}
+    assert producers["train@clip-1", "data/dataset/root.json"] == ["dataset"]
+    assert producers["train@clip-1", "data/shards"] == ["pack@s1", "pack@s2"]
+    assert producers["select", "data/signals"] == ["measure@s1", "measure@s2"]
+    assert producers["pack@s2", "data/selection/s2/kept.parquet"] == ["select"]
+    assert producers["dataset", "provenance/source"] == ["source@s1", "source@s2"]
+    assert producers["source@s1", "data/lists/s1"] == []
+
+
+def test_the_same_bytes_again_whatever_lies_beside() -> None:
+    audit.main(*ARGS)
+    first = outputs()
+    assert set(first) == {"pairs.parquet", "exposures.parquet", "graph.json"}
+    for folder in ("data/selection/s9", "data/shards/s9", "models/clip-9"):
+        shutil.copytree(Path(folder).parent / ("clip-0" if "models" in folder else "s1"), folder)
+    shutil.copy("provenance/pack/s1.json", "provenance/pack/s9.json")
+    audit.main(*ARGS)
+    assert outputs() == first
+    assert not any(Path(path).exists() for path in ("data/selection/s9", "models/clip-9", "provenance/pack/s9.json"))
+
+
+@pytest.mark.parametrize(
+    ("reader", "path", "maker"),
+    [
+        ("provenance/download/s1.json", "data/source/s1", "source@s1"),
+        ("provenance/train/clip-0.json", "data/dataset/root.json", "dataset"),
+        ("provenance/train/clip-0.json", "data/shards", "pack@s1, pack@s2"),
+        ("provenance/pack/s2.json", "data/selection/s2/kept.parquet", "select"),
+        ("provenance/dataset/all.json", "provenance/pack", "pack@s1, pack@s2"),
+    ],
+)
+def test_a_digest_that_is_not_the_producers_names_both(reader: str, path: str, maker: str) -> None:
+    if "pack/" in reader:  # as if dataset had run after the change, so that only this edge is wrong
+        edit(reader, lambda content: content["parents"].update({path: "f" * 32}))
+        record("dataset", "all", DATASET_DEPS, ["data/dataset"])
+    edit(reader, lambda content: content["parents"].update({path: "f" * 32}))
+    name = files.read_json(Path(reader))
+    with pytest.raises(ValueError, match=re.escape(f"{path}: {name['stage']}")) as caught:
+        audit.main(*ARGS)
+    assert f"but {maker} made" in str(caught.value)
+    assert not Path("data/audit").exists()
+
+
+def test_one_root_has_one_content() -> None:
+    edit("provenance/measure/s1.json", lambda content: content["parents"].update({"data/lists/s1": "f" * 32}))
+    with pytest.raises(ValueError, match=r"data/lists/s1: source@s1 read .*, but measure@s1 read ffff"):
+        audit.main(*ARGS)
+
+
+def test_a_missing_run_is_named() -> None:
+    Path("provenance/train/clip-1.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"provenance/train/clip-1\.json: no such provenance file"):
+        audit.main(*ARGS)
+
+
+@pytest.mark.parametrize(
+    ("path", "rows", "schema", "message"),
+    [
+        (
+            "data/shards/s1/manifest.parquet",
+            [place(1)],
+            records.MANIFEST,
+            f"s1: kept.parquet has {uid(3)}, the shards' manifest has not",
+        ),
+        (
+            "data/shards/s1/manifest.parquet",
+            [place(1), place(2), place(3, "val")],
+            records.MANIFEST,
+            f"s1: the shards' manifest has {uid(2)}, kept.parquet has not",
+        ),
+        (
+            "data/shards/s1/manifest.parquet",
+            [place(1), place(3, "train")],
+            records.MANIFEST,
+            f"s1: {uid(3)} is packed into another split",
+        ),
+        (
+            "data/shards/s1/manifest.parquet",
+            [place(1), place(1), place(3, "val")],
+            records.MANIFEST,
+            "s1/manifest.parquet: a uid stands in it twice",
+        ),
+        (
+            "data/selection/s2/kept.parquet",
+            [{"uid": uid(4), "split": "train"}, {"uid": uid(5), "split": "train"}],
+            records.KEPT,
+            f"s2: kept.parquet has {uid(4)}, verdicts.parquet keeps has not",
+        ),
+        (
+            "data/selection/s2/verdicts.parquet",
+            [verdict(4, "ugly"), verdict(5)],
+            records.VERDICTS,
+            "reason 'ugly' is not one of",
+        ),
+        (
+            "models/clip-0/exposure.parquet",
+            [{"snapshot": "s1", "uid": uid(2), "count": 1}],
+            records.EXPOSURE,
+            f"clip-0: exposure.parquet names s1/{uid(2)}, which is in no shard",
+        ),
+        (
+            "models/clip-1/exposure.parquet",
+            [{"snapshot": "s1", "uid": uid(1), "count": 1}] * 2,
+            records.EXPOSURE,
+            "clip-1: exposure.parquet names a pair twice",
+        ),
+    ],
+)
+def test_records_that_contradict_each_other_are_refused(
+    path: str, rows: list[dict[str, Any]], schema: Any, message: str
+) -> None:
+    write(path, rows, schema)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        audit.main(*ARGS)
+
+
+def test_no_models_yet_is_an_empty_index_of_exposures() -> None:
+    Path("params.yaml").write_text(PARAMS.replace("[clip]", "[]"))
+    Path("results").rename("gone")
+    edit("provenance/compare/all.json", lambda content: content.update(parents={}))
+    audit.main(*ARGS)
+    assert records.read_table(Path("data/audit/exposures.parquet"), audit.EXPOSURES).num_rows == 0
+
+
+def test_the_command_line_is_the_one_of_dvc_yaml() -> None:
+    command = [sys.executable, "-m", "lineage.audit", *map(str, ARGS)]
+    env = {**ENV, "PYTHONPATH": str(closure.ROOT)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "audit@all: 6 in, 3 kept, 1 duplicate_exact, 1 seen_before, 1 too_small" in done.stderr
+    assert json.loads(Path("data/audit/graph.json").read_text())["nodes"]
+    Path("params.yaml").unlink()
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: params.yaml: no such file")
