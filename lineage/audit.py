@@ -123,9 +123,9 @@ def main(selection: Path, shards: Path, models: Path, provenance: Path, out: Pat
         described = _read_provenance(listed, provenance)
         checked = graph(described, {path: digests.md5_file(Path(path)) for path in described})
         files.write_json(made / "graph.json", checked)
-        this.publish(made, out)
         figures = {"exposures": seen.num_rows, "runs": len(checked["nodes"]), "edges": len(checked["edges"])}
         this.account(**_account(index), **figures)
+        this.publish(made, out)
 
 
 def _account(index: pa.Table) -> dict[str, Any]:

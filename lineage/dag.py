@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml.error import YAMLError
 
 from lineage import digests
+from lineage.params import parse_yaml
 
 _INTERPOLATION = re.compile(r"(?<!\\)\$\{(.*?)\}")
 _STAGE_KEYS = frozenset("matrix cmd deps params outs metrics plots desc meta frozen always_changed".split())
@@ -245,8 +246,8 @@ def _yaml(at: Revision, name: str) -> dict[str, Any]:
     if content is None:
         raise ValueError(f"{name}: no such file in {at}")
     try:
-        parsed = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe ones
-    except yaml.YAMLError as error:
+        parsed = parse_yaml(content)
+    except YAMLError as error:
         raise ValueError(f"{name} in {at}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(parsed, dict):
         raise ValueError(f"{name} in {at}: expected a mapping")

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 T = TypeVar("T")
 
@@ -34,6 +35,15 @@ def check_name(name: object, what: str = "name") -> str:
     return name
 
 
+def parse_yaml(text: str | bytes) -> Any:
+    """Returns YAML text as plain data, by the rules of YAML 1.2, as DVC reads it: 1e-6 is a number, `no` is a word.
+
+    Raises:
+        YAMLError: if it is not YAML.
+    """
+    return YAML(typ="safe", pure=True).load(text)
+
+
 def read(path: Path | str = PARAMS) -> dict[str, Any]:
     """Returns the whole params file as a mapping; unknown top-level keys are refused.
 
@@ -41,10 +51,10 @@ def read(path: Path | str = PARAMS) -> dict[str, Any]:
         ValueError: if the file is missing, is not YAML, or has a top-level key nobody reads.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; run from the root of the project") from None
-    except yaml.YAMLError as error:
+    except YAMLError as error:
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a mapping of sections")
@@ -147,7 +157,7 @@ def _convert_union(args: tuple[Any, ...], value: Any, key: str, path: Path | str
     return _convert(options[0], value, key, path)
 
 
-_TYPE_NAMES = {int: "an integer", float: "a number (write 1.0e-6, not 1e-6)", str: "text", bool: "true or false"}
+_TYPE_NAMES = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
 
 
 def _check(good: bool, wanted: str, value: Any, key: str, path: Path | str) -> Any:

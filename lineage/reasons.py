@@ -11,7 +11,7 @@ SOURCE: Final = {
     "repeat": "an equal (url, caption) row stands earlier in the same list",
 }
 DOWNLOAD: Final = {
-    "http_error": "the server answered with a client error other than 404 and 410",
+    "http_error": "the server answered with a status that is no picture: not 200, 404, 410 or 5xx",
     "http_404": "the server says the picture is not there",
     "http_410": "the server says the picture is gone",
     "server_error": "the server answered with a 5xx error on every attempt",

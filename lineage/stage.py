@@ -118,7 +118,7 @@ def run(
     settings = _plain(params)
     code = digests.content_digest({name: digests.sha256_file(closure.ROOT / name) for name in _code(stage)})
     key = digests.content_digest([stage, instance, settings, parents, code, _lock_digest()])
-    with _scratch(f"{stage}-{instance}-{key[:16]}") as scratch:
+    with _scratch(f"{stage}-{instance}", key[:16]) as scratch:
         this = Run(stage=stage, instance=instance, scratch=scratch)
         yield this
         assert this.counts, f"{stage} must account for its rows"
@@ -133,7 +133,6 @@ def run(
         times = {"started": round(started, 3), "seconds": round(time.monotonic() - clock, 3)}
         used = {"cpu_seconds": round(runs.cpu_seconds(), 3), "peak_memory_bytes": runs.peak_memory_bytes()}
         runs.append(stage, {**record, **times, **used, **runs.environment()})
-        files.remove(scratch)
     logger.info("%s (%.1f s)", summary(this), time.monotonic() - clock)
 
 
@@ -187,16 +186,22 @@ def die_with_parent(parent: int) -> None:
 
 
 @contextlib.contextmanager
-def _scratch(name: str) -> Iterator[Path]:
+def _scratch(instance: str, key: str) -> Iterator[Path]:
+    """Yields the scratch folder of one run, the only one of its instance at work in this checkout.
+
+    It stays where the run fails or is killed; a run that ends well clears what others of its instance left, too.
+    """
     WORK.mkdir(exist_ok=True)
-    with (WORK / f"{name}.lock").open("w") as lock:
+    with (WORK / f"{instance}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"another run of {name} is at work in this checkout; wait for it to end") from None
-        scratch = WORK / name
+            raise ValueError(f"another run of {instance} is at work in this checkout; wait for it to end") from None
+        scratch = WORK / f"{instance}-{key}"
         scratch.mkdir(exist_ok=True)
         yield scratch
+        for left in WORK.glob(f"{instance}-{'[0-9a-f]' * len(key)}"):
+            files.remove(left)
 
 
 def _counted(counts: Mapping[str, int] | None) -> dict[str, int]:

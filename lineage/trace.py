@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import yaml
+from ruamel.yaml.error import YAMLError
 
 from lineage import dag, digests, edges
+from lineage.params import parse_yaml
 
 State = Literal["good", "unchecked", "broken"]
 Kind = Literal["asked", "file", "data", "code", "params", "recipe"]
@@ -220,8 +221,8 @@ class _Walk:
     def _params_file(self, file: str) -> Any:
         content = self.at.read(file)
         try:
-            return None if content is None else yaml.safe_load(content)
-        except yaml.YAMLError:
+            return None if content is None else parse_yaml(content)
+        except YAMLError:
             return None
 
     def _nearest(self, path: str) -> str:

@@ -64,13 +64,19 @@ def test_a_section_fills_its_dataclass(file: Path) -> None:
     assert load(file, limit=4).limit == 4
 
 
+def test_numbers_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("seed: 1e-06\nsnapshots: [no, 1_000]\n")
+    assert params.read(file) == {"seed": 1e-06, "snapshots": ["no", 1000]}
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"rows": "3"}, "train.rows must be an integer, not '3'"),
         ({"rows": True}, "train.rows must be an integer, not True"),
         ({"rows": 3.0}, "train.rows must be an integer, not 3.0"),
-        ({"lr": "1e-3"}, "train.lr must be a number"),
+        ({"lr": "fast"}, "train.lr must be a number"),
         ({"lr": False}, "train.lr must be a number"),
         ({"lr": float("nan")}, "train.lr must be a finite number, not nan"),
         ({"betas": [0.9, float("inf")]}, r"train.betas\[1\] must be a finite number"),
