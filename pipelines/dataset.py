@@ -1,0 +1,142 @@
+"""Stage dataset: the data set of all snapshots, named by one digest, with its datasheet, card and funnel.
+
+data/dataset holds root.json (content only: what training depends on), datasheet.md, croissant.json, funnel.json and
+funnel.svg.
+"""
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from lineage import digests, files, params, records, stage
+from pipelines import cards
+from pipelines.funnel import Funnel, draw
+
+COUNTED = ("source", "download", "measure", "select", "pack")
+"""The stages whose accounts make the funnel."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetConfig:
+    """Section `dataset` of params.yaml."""
+
+    name: str
+    """Name of the data set on its cards."""
+    description: str
+    """One sentence on it."""
+
+
+def main(shards: Path, selection: Path, provenance_root: Path, dataset: Path, provenance: Path) -> None:
+    """Names and describes the data set."""
+    config = params.load("dataset", DatasetConfig)
+    snapshots = params.names("snapshots")
+    prune(shards, selection, provenance_root, snapshots)
+    deps = [shards, selection, *(provenance_root / name for name in COUNTED)]
+    settings = {"dataset": config, "snapshots": snapshots}
+    with stage.run("dataset", "all", params=settings, deps=deps, outs=[dataset], provenance=provenance) as this:
+        root = root_of(shards, snapshots)
+        funnel = read_funnel(provenance_root, snapshots)
+        check(root, funnel)
+        out = this.scratch / "out"
+        files.write_json(out / "root.json", root)
+        files.write_json(out / "funnel.json", funnel.as_json())
+        files.write_text(out / "datasheet.md", cards.datasheet(config.name, config.description, root, funnel))
+        files.write_json(out / "croissant.json", cards.croissant(config.name, config.description, root))
+        draw(funnel, out / "funnel.svg")
+        total = funnel.total()
+        this.account(
+            rows_in=total["list"],
+            kept=sum(root["rows"].values()),
+            dropped=funnel.reasons("dropped"),
+            failed=funnel.reasons("failed"),
+            digest=root["digest"],
+        )
+        this.publish(out, dataset)
+
+
+def prune(shards: Path, selection: Path, provenance_root: Path, snapshots: list[str]) -> None:
+    """Removes what snapshots that are no longer listed left in the workspace."""
+    for folder in (shards, selection, *(provenance_root / name for name in COUNTED if name != "select")):
+        files.prune(folder, snapshots)
+
+
+def root_of(shards: Path, snapshots: list[str]) -> dict[str, Any]:
+    """Returns the content of root.json: every shard with its digest, and one digest over them.
+
+    Raises:
+        ValueError: if a manifest and the shards beside it do not agree, naming the snapshot.
+    """
+    listed = [entry for snapshot in snapshots for entry in shard_entries(shards / snapshot)]
+    rows: Counter[str] = Counter({"train": 0, "val": 0})
+    for entry in listed:
+        rows[entry["split"]] += entry["rows"]
+    return {"digest": digests.content_digest(listed), "rows": dict(rows), "shards": listed, "snapshots": snapshots}
+
+
+def shard_entries(folder: Path) -> list[dict[str, Any]]:
+    """Returns one entry for each shard of a snapshot, sorted."""
+    manifest = records.read_table(folder / "manifest.parquet", records.MANIFEST)
+    rows = Counter(manifest["shard"].to_pylist())
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.tar"))
+    if found != sorted(rows):
+        raise ValueError(f"{folder}: manifest.parquet lists {len(rows)} shards, {len(found)} are there; repack it")
+    return [
+        {
+            "snapshot": folder.name,
+            "split": shard.split("/")[0],
+            "shard": shard,
+            "rows": rows[shard],
+            "bytes": (folder / shard).stat().st_size,
+            "sha256": digests.sha256_file(folder / shard),
+        }
+        for shard in found
+    ]
+
+
+def read_funnel(provenance_root: Path, snapshots: list[str]) -> Funnel:
+    """Returns the accounts of every stage by snapshot."""
+    selected = files.read_json(provenance_root / "select" / "all.json")["counts"]["snapshots"]
+    missing = [snapshot for snapshot in snapshots if snapshot not in selected]
+    if missing:
+        raise ValueError(f"{provenance_root}/select/all.json: has no snapshot {missing[0]}; run `dvc repro select`")
+    counts = {
+        snapshot: {
+            name: selected[snapshot]
+            if name == "select"
+            else files.read_json(provenance_root / name / f"{snapshot}.json")["counts"]
+            for name in COUNTED
+        }
+        for snapshot in snapshots
+    }
+    return Funnel(counts=counts)
+
+
+def check(root: dict[str, Any], funnel: Funnel) -> None:
+    """Checks that the stages' accounts join: what one kept is what the next took in.
+
+    Raises:
+        ValueError: naming snapshot, stages and counts.
+    """
+    for snapshot, counts in funnel.counts.items():
+        # measure and select account for every row of the ledger, failed ones too
+        joins = [
+            ("source", "kept", "download"),
+            ("download", "rows_in", "measure"),
+            ("measure", "rows_in", "select"),
+            ("select", "kept", "pack"),
+        ]
+        for before, what, after in joins:
+            left, there = counts[before][what], counts[after]["rows_in"]
+            if left != there:
+                raise ValueError(f"snapshot {snapshot}: {before} has {left} rows ({what}), {after} took in {there}")
+        packed = counts["pack"]["kept"]
+        held = sum(entry["rows"] for entry in root["shards"] if entry["snapshot"] == snapshot)
+        if packed != held:
+            raise ValueError(f"snapshot {snapshot}: the shards hold {held} rows, pack accounted for {packed}")
+
+
+if __name__ == "__main__":
+    from pipelines.dataset import main  # Beam and pickle need an importable name, not __main__'s
+
+    stage.command(main)

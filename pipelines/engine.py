@@ -1,0 +1,192 @@
+"""Tasks on a Beam runner, in the one shape that every runner gets right.
+
+Create(tasks) -> Reshuffle -> Map [-> GroupByKey -> Map]: one leaf, untagged outputs, nothing from finish_bundle, no
+Beam IO. A task writes its own file and returns a receipt; the receipt on disk is the commit marker, so a killed run
+is continued, and what the pipeline returns is never load-bearing. A task that fails leaves NAME.error instead.
+"""
+
+import dataclasses
+import functools
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from lineage import files
+
+logger = logging.getLogger(__name__)
+
+Receipt = dict[str, Any]
+Mapper = Callable[[Any], Receipt]
+Reducer = Callable[[str, list[Any]], Receipt]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RunnerConfig:
+    """Where Beam runs. In no stage's params: the bytes are the same on 1 or N workers and on every runner."""
+
+    name: str
+    """Beam's runner; FnApiRunner is the embedded one. Never DirectRunner: it may silently become Prism."""
+    num_workers: int
+    """Workers of the embedded runner, >= 1."""
+    running_mode: Literal["in_memory", "multi_threading", "multi_processing"]
+    """How the embedded runner's workers run."""
+    options: list[str]
+    """Further Beam options, for other runners."""
+    download_processes: int
+    """img2dataset's processes, >= 1."""
+    download_threads: int
+    """Fetches each of them keeps going at once, >= 1."""
+
+    def arguments(self) -> list[str]:
+        """Returns the runner as Beam's command-line options."""
+        embedded = [f"--direct_num_workers={self.num_workers}", f"--direct_running_mode={self.running_mode}"]
+        return [f"--runner={self.name}", *(embedded if self.name == "FnApiRunner" else []), *self.options]
+
+
+def run_tasks(label: str, tasks: Sequence[Any], work: Mapper, receipts: Path, runner: RunnerConfig) -> list[Receipt]:
+    """Runs `work` on each task and returns the receipts in order of task name.
+
+    Args:
+        label: the step's name in Beam and on the progress bar.
+        tasks: picklable, each with a `name` that is unique among them.
+        work: an importable function; writes its output by a rename, then returns a receipt (JSON-able).
+        receipts: folder of `NAME.json`; tasks that have one there are not run again.
+
+    Raises:
+        ValueError: what `work` raised as a ValueError, for the first such task by name.
+    """
+    receipts.mkdir(parents=True, exist_ok=True)
+    _forget_errors(receipts)
+    pending = [task for task in tasks if not (receipts / f"{task.name}.json").exists()]
+    if pending:
+        with _pipeline(runner) as beam_pipeline, _watch(label, receipts, len(tasks)):
+            _read(beam_pipeline, label, pending) | f"{label}: work" >> _map(functools.partial(_commit, work, receipts))
+    _raise_first_error(receipts)
+    return [_receipt(receipts, task.name) for task in sorted(tasks, key=lambda task: task.name)]
+
+
+def run_grouped(
+    label: str, tasks: Sequence[Any], work: Mapper, reduce: Reducer, receipts: Path, *, runner: RunnerConfig
+) -> list[Receipt]:
+    """Runs `work` on each task, groups what it names and runs `reduce` on each group; returns the groups' receipts.
+
+    Args:
+        work: as in `run_tasks`; its receipt has `groups`, a list of [group name, payload].
+        reduce: an importable function of a group name and its payloads in a fixed order; returns a receipt.
+        receipts: folder with `map/` and `reduce/` below it.
+
+    Raises:
+        ValueError: as in `run_tasks`; no group's receipt counts that was made without a failed task's part.
+    """
+    import apache_beam as beam
+
+    mapped, reduced = receipts / "map", receipts / "reduce"
+    if any(mapped.glob("*.error")):
+        files.remove(reduced)  # made without the failed tasks' parts
+    for folder in (mapped, reduced):
+        folder.mkdir(parents=True, exist_ok=True)
+        _forget_errors(folder)
+    with _pipeline(runner) as beam_pipeline, _watch(label, mapped, len(tasks)):
+        (
+            _read(beam_pipeline, label, tasks)
+            | f"{label}: work" >> _map(functools.partial(_commit, work, mapped))
+            | f"{label}: groups" >> beam.FlatMap(_groups)
+            | f"{label}: group" >> beam.GroupByKey()
+            | f"{label}: reduce" >> _map(functools.partial(_commit_group, reduce, reduced))
+        )
+    _raise_first_error(mapped)
+    _raise_first_error(reduced)
+    done = [_receipt(mapped, task.name) for task in tasks]
+    names = {name for receipt in done for name, _ in receipt["groups"]}
+    return [_receipt(reduced, name) for name in sorted(names)]
+
+
+def _read(beam_pipeline: Any, label: str, tasks: Sequence[Any]) -> Any:
+    import apache_beam as beam
+
+    return beam_pipeline | f"{label}: tasks" >> beam.Create(list(tasks)) | f"{label}: spread" >> beam.Reshuffle()
+
+
+def _map(function: Callable[[Any], Any]) -> Any:
+    import apache_beam as beam
+
+    return beam.Map(function)
+
+
+def _pipeline(runner: RunnerConfig) -> Any:
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)  # on import it warns of clients it could have
+    logging.getLogger("root").setLevel(logging.ERROR)
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    return beam.Pipeline(options=PipelineOptions(runner.arguments()))
+
+
+def _commit(work: Mapper, receipts: Path, task: Any) -> Receipt:
+    """Returns the receipt of one task, from disk where an earlier run left it."""
+    return _committed(work, task, receipts, task.name)
+
+
+def _commit_group(reduce: Reducer, receipts: Path, group: tuple[str, Iterable[Any]]) -> Receipt:
+    name, payloads = group
+    return _committed(functools.partial(reduce, name), sorted(payloads), receipts, name)
+
+
+def _committed(work: Callable[[Any], Receipt], task: Any, receipts: Path, name: str) -> Receipt:
+    """Returns the receipt on disk, made first if need be; a user's mistake goes to NAME.error.
+
+    Not as an exception, for runners wrap those differently.
+    """
+    if not (receipts / f"{name}.json").exists():
+        try:
+            files.write_json(receipts / f"{name}.json", work(task))
+        except ValueError as error:
+            files.write_text(receipts / f"{name}.error", str(error))
+            return {"groups": []}
+    return _receipt(receipts, name)
+
+
+def _groups(receipt: Receipt) -> list[tuple[str, Any]]:
+    return [(name, payload) for name, payload in receipt["groups"]]
+
+
+def _receipt(receipts: Path, name: str) -> Receipt:
+    receipt: Receipt = files.read_json(receipts / f"{name}.json")
+    return receipt
+
+
+def _forget_errors(receipts: Path) -> None:
+    """Removes the errors an earlier run left: its tasks are tried again."""
+    for path in receipts.glob("*.error"):
+        path.unlink()
+
+
+def _raise_first_error(receipts: Path) -> None:
+    for path in sorted(receipts.glob("*.error")):
+        raise ValueError(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def _watch(label: str, receipts: Path, total: int) -> Iterator[None]:
+    """Shows a progress bar of the receipts on disk, which is right whichever process wrote them."""
+    done = threading.Event()
+    bar = tqdm(total=total, desc=label, leave=False, mininterval=1.0, disable=None)
+
+    def follow() -> None:
+        while not done.wait(0.5):
+            bar.n = sum(1 for _ in receipts.glob("*.json"))
+            bar.refresh()
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        done.set()
+        follower.join()
+        bar.close()

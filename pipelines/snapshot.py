@@ -1,0 +1,191 @@
+"""Snapshots: the URL-list revisions the DAG runs on. `python -m pipelines.snapshot add | remove | list`.
+
+A snapshot is a folder data/lists/NAME, tracked by DVC, and its name in params.yaml's `snapshots`, oldest first.
+"""
+
+import dataclasses
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from lineage import digests, files, params, stage
+from pipelines import lists
+
+logger = logging.getLogger("clipline")
+
+LISTS = Path("data/lists")
+_OUT_FOLDERS = ("data/source", "data/raw", "data/signals", "data/selection", "data/shards")
+_PROVENANCE_FOLDERS = ("source", "download", "measure", "pack")
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+
+@app.command()
+def add(
+    path: Annotated[Path, typer.Argument(help="a csv, tsv, jsonl or parquet file with URLs and captions")],
+    name: Annotated[str, typer.Option(help="name of the snapshot, for example s20261101")],
+    map: Annotated[list[str] | None, typer.Option(help="FIELD=COLUMN, e.g. caption=TEXT; repeatable")] = None,
+) -> None:
+    """Adds a URL list as the newest snapshot. Adding the same list under the same name again changes nothing."""
+    with stage.user_errors():
+        add_list(path, name, parse_mapping(map or []))
+
+
+@app.command()
+def remove(name: Annotated[str, typer.Argument(help="name of the snapshot")]) -> None:
+    """Takes a snapshot out of the DAG; its data stay in DVC's cache, what was fetched stays in the store."""
+    with stage.user_errors():
+        remove_list(name)
+
+
+@app.command("list")
+def list_() -> None:
+    """Lists the snapshots, oldest first."""
+    with stage.user_errors():
+        for name in params.names("snapshots"):
+            description = lists.load(LISTS / name) if (LISTS / name).is_dir() else None
+            state = f"{description.format}, {len(description.files)} file(s)" if description else "not in the workspace"
+            sys.stdout.write(f"{name}  {state}\n")
+
+
+def add_list(path: Path, name: str, mapping: dict[str, str]) -> None:
+    """Puts the list at `path` under data/lists/NAME with `dvc add` and appends NAME to `snapshots`.
+
+    Raises:
+        ValueError: for a bad name, a list that lacks a column, or another list under that name; nothing is changed.
+    """
+    params.check_name(name, "snapshot name")
+    listed = params.names("snapshots")
+    made = _copy(path, name, lists.describe(path, mapping))
+    target = LISTS / name
+    try:
+        _refuse_other(target, made, name, listed)
+        _track(made, target)
+    finally:
+        files.remove(made)
+    if name not in listed:
+        _set_snapshots([*listed, name])
+    logger.info("%s: snapshot %s; `dvc repro` takes it through", target, name)
+
+
+def remove_list(name: str) -> None:
+    """Takes NAME out of `snapshots` and removes its list and its outputs from the workspace.
+
+    Raises:
+        ValueError: if there is no such snapshot.
+    """
+    listed = params.names("snapshots")
+    if name not in listed:
+        raise ValueError(f"snapshot {name!r} is not in params.yaml; snapshots: {', '.join(listed) or 'none'}")
+    _set_snapshots([other for other in listed if other != name])
+    files.remove(LISTS / f"{name}.dvc")
+    files.remove(LISTS / name)
+    for folder in _OUT_FOLDERS:
+        files.remove(Path(folder) / name)
+    for folder in _PROVENANCE_FOLDERS:
+        files.remove(Path("provenance") / folder / f"{name}.json")
+    logger.info("snapshot %s is out of params.yaml; its data are in DVC's cache, add it again to bring them back", name)
+
+
+def parse_mapping(pairs: list[str]) -> dict[str, str]:
+    """Returns {field: column} of FIELD=COLUMN words.
+
+    Raises:
+        ValueError: for a word without `=`.
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise ValueError(f"--map {pair}: expected FIELD=COLUMN, for example caption=TEXT")
+    return dict(pair.split("=", 1) for pair in pairs)  # type: ignore[misc]
+
+
+def _copy(path: Path, name: str, description: lists.ListDescription) -> Path:
+    """Returns a scratch folder with the list's files and its description."""
+    made = stage.WORK / f"list-{name}"
+    files.remove(made)
+    made.mkdir(parents=True)
+    for file in description.files:
+        shutil.copyfile(path / file if path.is_dir() else path, made / file)
+    content = dataclasses.asdict(description)
+    if description.header:
+        del content["header"]  # said only where it is not so
+    files.write_json(made / lists.DESCRIPTION, content)
+    return made
+
+
+def _refuse_other(target: Path, made: Path, name: str, listed: list[str]) -> None:
+    if target.exists() and digests.dvc_digest(target) != digests.dvc_digest(made):
+        known = "is in params.yaml" if name in listed else "has a folder there"
+        raise ValueError(
+            f"{target}: snapshot {name} {known} with another list; choose another name, or remove it first"
+        )
+    tracked = target.with_name(f"{name}.dvc")
+    if not target.exists() and tracked.exists():
+        recorded = params.parse_yaml(tracked.read_text())["outs"][0]["md5"]
+        if recorded != digests.dvc_digest(made):
+            raise ValueError(f"{tracked}: tracks another list than this; choose another name, or remove it first")
+
+
+def _track(made: Path, target: Path) -> None:
+    """Moves a list to its place and gives it to DVC; where DVC refuses it, nothing of it stays."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    added = [path for path in (target, target.with_name(f"{target.name}.dvc")) if not path.exists()]
+    if target in added:
+        made.rename(target)
+    try:
+        _dvc("add", str(target))  # not --quiet, which hides the reason
+    except ValueError:
+        for path in added:
+            files.remove(path)
+        raise
+
+
+def _set_snapshots(listed: list[str]) -> None:
+    """Writes `snapshots` and leaves every other byte of params.yaml as it is."""
+    text = params.PARAMS.read_bytes().decode()
+    entries = yaml.compose(text, Loader=yaml.SafeLoader).value
+    key, value = next((key, value) for key, value in entries if key.value == "snapshots")
+    if value.flow_style:
+        start, end = value.start_mark.index, value.end_mark.index
+        text = f"{text[:start]}[{', '.join(listed)}]{text[end:]}"
+    else:
+        text = _edit_block(text, key, value.value, listed)
+    files.write_bytes(params.PARAMS, text.encode())
+
+
+def _edit_block(text: str, key: yaml.Node, items: list[yaml.Node], listed: list[str]) -> str:
+    """Returns the text with the lines of a block sequence `- a` taken out and put in, comments where they were."""
+    lines = text.splitlines(keepends=True)
+    last = items[-1].end_mark.line
+    dash = lines[last][: lines[last].index("-")]
+    added = [name for name in listed if name not in {item.value for item in items}]
+    lines[last] = lines[last].rstrip("\r\n") + "".join(f"\n{dash}- {name}" for name in added) + "\n"
+    for item in items:
+        if item.value not in listed:
+            lines[item.start_mark.line] = ""
+    if not listed:
+        line, column = key.end_mark.line, key.end_mark.column + 1
+        lines[line] = f"{lines[line][:column]} []{lines[line][column:]}"
+    return "".join(lines)
+
+
+def _dvc(*arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ValueError(f"dvc {' '.join(arguments)} failed: {' '.join(done.stderr.split())}")
+
+
+def main() -> None:
+    """Runs the command line."""
+    stage.log_to_stderr()
+    app()
+
+
+if __name__ == "__main__":
+    main()

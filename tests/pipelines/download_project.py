@@ -1,0 +1,82 @@
+"""A project of one stage: params.yaml, source tables, and the stage run as a process."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lineage import digests, records
+
+ROOT = Path(__file__).resolve().parents[2]
+DOWNLOAD: dict[str, Any] = {
+    "rows_per_shard": 3,
+    "deadline_s": 2.0,
+    "max_bytes": 100_000,
+    "max_redirects": 2,
+    "num_attempts": 1,
+    "backoff_s": 0.0,
+    "user_agent": "Clipline/0.1 (+https://example.org/bot)",
+    "allow_addresses": ["127.0.0.0/8"],
+    "demo_site": None,
+}
+RUNNER: dict[str, Any] = {
+    "name": "FnApiRunner",
+    "num_workers": 1,
+    "running_mode": "in_memory",
+    "options": [],
+    "download_processes": 1,
+    "download_threads": 4,
+}
+
+
+@dataclasses.dataclass
+class Project:
+    """A folder with params.yaml and sources, in which the stage runs; the store lies beside it."""
+
+    folder: Path
+    store: Path
+
+    def params(self, snapshots: list[str], runner: dict[str, Any] | None = None, **changes: Any) -> None:
+        content = {"snapshots": snapshots, "runner": RUNNER | (runner or {}), "download": DOWNLOAD | changes}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(content))
+
+    def source(self, snapshot: str, urls: list[str]) -> list[str]:
+        """Writes the source table of a snapshot and returns the uids in order of the URLs."""
+        rows = []
+        for number, url in enumerate(urls):
+            uid = records.uid_of(url, f"picture {number} ☃")
+            row = {"uid": uid, "url": url, "caption": f"picture {number} ☃", "license": "CC0", "origin": "here"}
+            rows.append(dict.fromkeys(records.SOURCE.names, "") | row)
+        table = records.rows_table(rows, records.SOURCE)
+        records.write_table(table, self.folder / "data/source" / snapshot / "source.parquet")
+        return [row["uid"] for row in rows]
+
+    def command(self, snapshot: str) -> list[str]:
+        paths = [f"data/source/{snapshot}", f"data/raw/{snapshot}", f"provenance/download/{snapshot}.json"]
+        return [sys.executable, "-m", "pipelines.download", *paths]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(ROOT), "CLIPLINE_STORE": str(self.store)}
+
+    def run(self, snapshot: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(snapshot), cwd=self.folder, env=self.environment(), capture_output=True, text=True
+        )
+
+    def made(self, snapshot: str) -> dict[str, str]:
+        """Runs the stage and returns {name: sha256} of what it made."""
+        done = self.run(snapshot)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        folder = self.folder / "data/raw" / snapshot
+        return {path.name: digests.sha256_file(path) for path in sorted(folder.iterdir())}
+
+    def ledger(self, snapshot: str) -> list[dict[str, Any]]:
+        path = self.folder / "data/raw" / snapshot / "ledger.parquet"
+        rows: list[dict[str, Any]] = records.read_table(path, records.LEDGER).to_pylist()
+        return rows

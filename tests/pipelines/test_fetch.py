@@ -1,0 +1,388 @@
+import asyncio
+import gzip
+import json
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from lineage import digests, reasons
+from pipelines.addresses import AddressPolicy, CheckedResolver, parse_networks
+from pipelines.fetch import FetchLimits, fetch, opt_outs
+from pipelines.store import FetchRecord
+from tests.pipelines.fault_server import (
+    Answer,
+    FaultServer,
+    answer,
+    drip,
+    endless,
+    head,
+    picture,
+    raw,
+    reset,
+    self_signed,
+    then,
+)
+
+PICTURE = picture()
+LIMITS = FetchLimits(deadline_s=2.0, max_bytes=200_000, max_redirects=3, num_attempts=3, backoff_s=0.01)
+HOST = "a.demo.test"
+AGENT = "Clipline/0.1 (+https://example.org/bot)"
+
+
+def run(
+    url: str, server: FaultServer, *, limits: FetchLimits = LIMITS, allowed: tuple[str, ...] = ()
+) -> tuple[FetchRecord, bytes | None]:
+    """Fetches with a session as the gateway's; HOST leads to the server."""
+    policy = AddressPolicy(allowed=parse_networks(allowed))
+
+    async def ask() -> tuple[FetchRecord, bytes | None]:
+        connector = aiohttp.TCPConnector(resolver=CheckedResolver(policy, {HOST: server.port}), use_dns_cache=False)
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, headers={"User-Agent": AGENT}
+        ) as session:
+            return await fetch(session, "u1", url, policy=policy, limits=limits)
+
+    record, body = asyncio.run(ask())
+    assert (record.outcome == "ok") == (record.reason is None) == (body is not None)
+    assert record.reason is None or record.reason in reasons.DOWNLOAD
+    json.dumps(record.message + record.final_url + str(record.headers)).encode()
+    (record.message + record.final_url + "".join(record.headers.values())).encode()  # must be storable
+    return record, body
+
+
+def redirect(location: str, status: int = 302) -> Answer:
+    return answer(b"moved", status, {"Location": location})
+
+
+ANSWERS: dict[str, Answer] = {
+    "/good": answer(PICTURE, headers={"Content-Type": "text/html", "ETag": '"x"', "Set-Cookie": "a=b", "Server": "s"}),
+    "/410": answer(b"gone", 410),
+    "/403": answer(b"no", 403),
+    "/418": answer(PICTURE, 418),
+    "/204": answer(b"", 204),
+    "/500": answer(b"broken", 500),
+    "/503-then": then(answer(b"broken", 503), answer(b"broken", 503), answer(PICTURE)),
+    "/drip": drip,
+    "/drip-then": then(drip, answer(PICTURE)),
+    "/endless": endless,
+    "/slow": answer(PICTURE, delay_s=60.0),
+    "/short": answer(PICTURE, short_by=7),
+    "/short-then": then(answer(PICTURE, short_by=7), answer(PICTURE)),
+    "/short-chunk": raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n\x89PNG"),
+    "/large": answer(PICTURE + bytes(LIMITS.max_bytes)),
+    "/largest": answer(PICTURE + bytes(LIMITS.max_bytes - len(PICTURE))),
+    "/empty": answer(b""),
+    "/html": answer(b"<!doctype html><p>not here", headers={"Content-Type": "image/png"}),
+    "/svg": answer(b'<svg xmlns="http://www.w3.org/2000/svg"/>', headers={"Content-Type": "image/svg+xml"}),
+    "/half": answer(PICTURE[: len(PICTURE) // 2]),
+    "/no-length": raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + PICTURE),
+    "/reset": reset,
+    "/no-http": raw(b"SSH-2.0-OpenSSH_9.9\r\n"),
+    "/nothing": raw(b""),
+    "/gzip": answer(gzip.compress(PICTURE), headers={"Content-Encoding": "gzip"}),
+    "/gzip-damaged": answer(gzip.compress(PICTURE)[:-9] + b"000000000", headers={"Content-Encoding": "gzip"}),
+    "/gzip-bomb": answer(gzip.compress(bytes(1 << 28)), headers={"Content-Encoding": "gzip"}),
+    "/noai": answer(PICTURE, headers={"X-Robots-Tag": "NoAI", "Content-Language": "de"}),
+    "/noai-other": answer(PICTURE, headers={"X-Robots-Tag": "otherbot: noai"}),
+    "/noai-ours": answer(PICTURE, headers={"X-Robots-Tag": "clipline: noimageai"}),
+    "/noai-second": answer(PICTURE, headers=[("X-Robots-Tag", "otherbot: noarchive"), ("x-robots-tag", "noai")]),
+    "/tdm": answer(PICTURE, headers={"TDM-Reservation": "1"}),
+    "/tdm-0": answer(PICTURE, headers={"TDM-Reservation": "0"}),
+    "/noai-404": answer(b"", 404, headers={"X-Robots-Tag": "noai"}),
+    "/hop": redirect("/hop2", 301),
+    "/hop2": redirect(f"http://{HOST}/good", 308),
+    "/two-hops": redirect("/hop"),
+    "/three-hops": redirect("/two-hops"),
+    "/loop": redirect("/loop"),
+    "/no-location": answer(b"", 302),
+    "/to-file": redirect("file:///etc/passwd"),
+    "/to-data": redirect("data:image/png;base64,iVBORw0KGgo="),
+    "/to-private": redirect("http://10.0.0.1/"),
+    "/to-metadata": redirect("http://169.254.169.254/latest/meta-data/"),
+    "/to-localhost": redirect("http://localhost/"),
+    "/to-decimal": redirect("//2130706433/"),
+    "/to-wide": redirect("http://１２７.0.0.1/".encode().decode("latin-1")),
+    "/to-unknown": redirect("http://gone.demo.test/"),
+    "/to-nonsense": redirect("http://[::1/"),
+    "/to-bad-port": redirect("http://a.demo.test:99999/"),
+    "/to-bytes": redirect("/\xff\xfe"),
+    "/bad-header": answer(PICTURE, headers={"ETag": "\xff\xfe"}),
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FaultServer]:
+    with FaultServer(ANSWERS) as running:
+        yield running
+
+
+def test_a_good_answer_is_recorded_whole(server: FaultServer) -> None:
+    record, body = run(f"http://{HOST}/good", server)
+    assert body == PICTURE
+    assert (record.uid, record.outcome, record.status, record.num_attempts) == ("u1", "ok", 200, 1)
+    assert (record.sha256, record.bytes) == (digests.sha256_bytes(PICTURE), len(PICTURE))
+    assert record.headers == {"content-type": "text/html", "etag": '"x"'}
+    assert record.url == record.final_url == f"http://{HOST}/good"
+    assert record.message == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "reason", "status", "attempts"),
+    [
+        ("/no-such-page", "http_404", 404, 1),
+        ("/410", "http_410", 410, 1),
+        ("/403", "http_error", 403, 1),
+        ("/418", "http_error", 418, 1),
+        ("/204", "http_error", 204, 1),
+        ("/no-location", "http_error", 302, 1),
+        ("/500", "server_error", 500, 3),
+        ("/short", "incomplete_body", 200, 3),
+        ("/short-chunk", "incomplete_body", 200, 3),
+        ("/large", "too_large", 200, 1),
+        ("/endless", "too_large", 200, 1),
+        ("/empty", "empty_body", 200, 1),
+        ("/html", "not_an_image", 200, 1),
+        ("/svg", "not_an_image", 200, 1),
+        ("/reset", "refused", None, 3),
+        ("/no-http", "refused", None, 3),
+        ("/nothing", "refused", None, 3),
+        ("/noai", "opt_out", 200, 1),
+        ("/noai-ours", "opt_out", 200, 1),
+        ("/noai-second", "opt_out", 200, 1),
+        ("/tdm", "opt_out", 200, 1),
+        ("/noai-404", "http_404", 404, 1),
+        ("/gzip-bomb", "too_large", 200, 1),
+        ("/gzip-damaged", "incomplete_body", 200, 3),
+        ("/loop", "too_many_redirects", 302, 1),
+        ("/to-file", "scheme_not_allowed", 302, 1),
+        ("/to-data", "scheme_not_allowed", 302, 1),
+        ("/to-nonsense", "scheme_not_allowed", 302, 1),
+        ("/to-bad-port", "scheme_not_allowed", 302, 1),
+        ("/to-private", "address_not_allowed", 302, 1),
+        ("/to-metadata", "address_not_allowed", 302, 1),
+        ("/to-localhost", "address_not_allowed", 302, 1),
+        ("/to-decimal", "address_not_allowed", 302, 1),
+        ("/to-wide", "address_not_allowed", 302, 1),
+        ("/to-unknown", "dns", 302, 1),
+        ("/to-bytes", "http_404", 404, 1),
+    ],
+)
+def test_every_failure_has_its_reason_and_only_passing_ones_are_tried_again(
+    path: str, reason: str, status: int | None, attempts: int, server: FaultServer
+) -> None:
+    before = server.hits[path]
+    record, body = run(f"http://{HOST}{path}", server)
+    assert (record.outcome, record.reason, record.status) == ("failed", reason, status), record.message
+    assert record.num_attempts == attempts
+    if reason != "too_many_redirects" and status is not None:  # aiohttp asks once more where no answer began
+        assert server.hits[path] - before == attempts
+    assert body is None
+    assert record.message
+    assert record.sha256 is None
+    assert record.bytes is None
+
+
+@pytest.mark.parametrize(
+    ("path", "attempts"),
+    [
+        ("/503-then", 3),
+        ("/short-then", 2),
+        ("/largest", 1),
+        ("/half", 1),  # measure finds out
+        ("/no-length", 1),
+        ("/gzip", 1),
+        ("/noai-other", 1),
+        ("/tdm-0", 1),
+        ("/bad-header", 1),
+        ("/hop", 1),
+        ("/two-hops", 1),
+    ],
+)
+def test_what_comes_in_the_end_is_ok(path: str, attempts: int, server: FaultServer) -> None:
+    record, _ = run(f"http://{HOST}{path}", server)
+    assert record.outcome == "ok", record.message
+    assert (record.status, record.num_attempts) == (200, attempts)
+
+
+def test_redirects_end_at_the_final_url_and_are_bounded(server: FaultServer) -> None:
+    record, body = run(f"http://{HOST}/two-hops", server)
+    assert record.final_url == f"http://{HOST}/good"
+    assert body == PICTURE
+    assert run(f"http://{HOST}/three-hops", server)[0].reason == "too_many_redirects"
+
+
+def test_a_loop_costs_no_more_than_its_bound(server: FaultServer) -> None:
+    before = server.hits["/loop"]
+    run(f"http://{HOST}/loop", server)
+    assert server.hits["/loop"] - before == LIMITS.max_redirects + 1
+
+
+@pytest.mark.parametrize("path", ["/drip", "/slow"])
+def test_a_server_cannot_stretch_the_deadline(path: str, server: FaultServer) -> None:
+    limits = FetchLimits(deadline_s=0.4, max_bytes=1 << 20, max_redirects=3, num_attempts=2, backoff_s=0.05)
+    started = time.monotonic()
+    record, _ = run(f"http://{HOST}{path}", server, limits=limits)
+    assert (record.reason, record.num_attempts) == ("timeout", 2)
+    assert 0.8 < time.monotonic() - started < 3.0
+
+
+def test_a_time_out_may_pass(server: FaultServer) -> None:
+    limits = FetchLimits(deadline_s=0.4, max_bytes=1 << 20, max_redirects=3, num_attempts=2, backoff_s=0.0)
+    record, body = run(f"http://{HOST}/drip-then", server, limits=limits)
+    assert (record.outcome, record.num_attempts, body) == ("ok", 2, PICTURE)
+
+
+def test_the_wait_between_attempts_doubles(server: FaultServer) -> None:
+    limits = FetchLimits(deadline_s=2.0, max_bytes=1 << 20, max_redirects=3, num_attempts=3, backoff_s=0.2)
+    assert 0.6 <= run(f"http://{HOST}/500", server, limits=limits)[0].seconds < 2.0
+
+
+def test_a_compressed_bomb_takes_no_memory(server: FaultServer) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert run(f"http://{HOST}/gzip-bomb", server)[0].reason == "too_large"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:{port}/good", "address_not_allowed"),
+        ("http://[::ffff:127.0.0.1]:{port}/good", "address_not_allowed"),
+        ("http://2130706433:{port}/good", "address_not_allowed"),
+        ("http://0x7f.1:{port}/good", "address_not_allowed"),
+        ("http://0177.0.0.1:{port}/good", "address_not_allowed"),
+        ("http://127.1:{port}/good", "address_not_allowed"),
+        ("http://127。0。0。1:{port}/good", "address_not_allowed"),
+        ("http://１２７.0.0.1:{port}/good", "address_not_allowed"),
+        ("http://localhost:{port}/good", "address_not_allowed"),
+        ("http://LOCALHOST:{port}/good", "address_not_allowed"),
+        ("http://8.8.8.8/", "address_not_allowed"),
+        ("http://unknown.demo.test/", "dns"),
+        ("http://" + "a" * 64 + ".example.com/", "dns"),
+        ("file:///etc/passwd", "scheme_not_allowed"),
+        ("ftp://a.demo.test/x", "scheme_not_allowed"),
+        ("gopher://a.demo.test/x", "scheme_not_allowed"),
+        ("http:///x", "scheme_not_allowed"),
+        ("/etc/passwd", "scheme_not_allowed"),
+        ("http://[::1", "scheme_not_allowed"),
+        ("http://a.demo.test:port/", "scheme_not_allowed"),
+        ("", "scheme_not_allowed"),
+    ],
+)
+def test_a_url_that_leads_astray_reaches_nobody(url: str, reason: str, server: FaultServer) -> None:
+    before = len(server.heads)
+    record, _ = run(url.format(port=server.port), server)
+    assert (record.reason, record.status, record.num_attempts) == (reason, None, 1), record.message
+    assert len(server.heads) == before
+
+
+def test_an_allowed_address_may_be_written_literally(server: FaultServer) -> None:
+    assert run(server.url("/good"), server, allowed=("127.0.0.0/8",))[0].outcome == "ok"
+    assert run(f"http://2130706433:{server.port}/good", server, allowed=("127.0.0.0/8",))[0].outcome == "failed"
+
+
+def test_the_message_of_a_refused_redirect_names_where_it_led(server: FaultServer) -> None:
+    record, _ = run(f"http://{HOST}/to-file", server)
+    assert "file:///etc/passwd" in record.message
+    assert record.final_url == f"http://{HOST}/to-file"
+    assert run(f"http://{HOST}/to-private", server)[0].final_url == "http://10.0.0.1/"
+
+
+def test_a_port_where_nobody_listens_refuses(server: FaultServer) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        record, _ = run(f"http://127.0.0.1:{free.getsockname()[1]}/", server, allowed=("127.0.0.0/8",))
+    assert (record.reason, record.num_attempts) == ("refused", 3)
+
+
+def test_a_certificate_nobody_vouches_for_is_a_failure(tmp_path: Path) -> None:
+    with FaultServer({"/": answer(PICTURE)}, tls=self_signed(tmp_path)) as server:
+        record, _ = run(f"https://{HOST}/", server)
+    assert (record.reason, record.status, record.num_attempts) == ("tls", None, 1)
+    assert not server.heads
+
+
+@pytest.mark.parametrize(
+    ("values", "bound"),
+    [
+        ([], []),
+        (["all"], []),
+        (["nofollow, noarchive"], []),
+        (["noai, noimageai"], ["noai", "noimageai"]),
+        (["NOINDEX"], ["noindex"]),
+        (["none"], ["none"]),
+        (["otherbot: noai"], []),
+        (["otherbot: nofollow, noai"], []),
+        (["otherbot: nofollow", "noai"], ["noai"]),
+        (["Clipline: noai"], ["noai"]),
+        (["clipline:nofollow,noimageindex"], ["noimageindex"]),
+        (["otherbot: noindex, clipline: noai"], ["noai"]),
+        (["clipline: nofollow, otherbot: noai"], []),
+        (["noai, otherbot: noindex"], ["noai"]),
+        (["*: noai"], ["noai"]),
+        (["max-snippet: 20, noai"], ["noai"]),
+        (["unavailable_after: 25 Jun 2030 15:00:00 PST, noai"], ["noai"]),
+        (["unavailable_after: Tuesday, 25-Jun-30 15:00:00 UTC, noai"], ["noai"]),
+        (["", ",", ":", "noai-not", ": noai"], ["noai"]),
+    ],
+)
+def test_a_directive_binds_all_agents_or_the_one_it_names(values: list[str], bound: list[str]) -> None:
+    assert opt_outs(values, "Clipline") == bound
+
+
+def test_opt_outs_are_kept_as_evidence(server: FaultServer) -> None:
+    assert run(f"http://{HOST}/noai", server)[0].headers == {"x-robots-tag": "NoAI", "content-language": "de"}
+    record, _ = run(f"http://{HOST}/noai-second", server)
+    assert record.headers == {"x-robots-tag": "otherbot: noarchive, noai"}
+    assert record.message == "X-Robots-Tag: noai"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0" * 100,
+        b"HTTP/1.1 200 OK\r\n" + b"A: " + b"b" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 100_000 + b"\r\n",
+        b"HTTP/1.1 999999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc",
+        b"HTTP/1.1 302 Found\r\nLocation: \xff\xfe://\xff\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://\xff\xfe/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://xn--a/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://a%00b.demo.test/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://127%2e0.0.1/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://.../\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://u:p@gone.test:0/\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        head(200, {"X-Robots-Tag": "\xff"}, 0),
+        head(200, {"Content-Type": "\xff/\xff; charset=\xff"}, 0),
+    ],
+    ids=range(18),
+)
+def test_no_answer_makes_it_raise(content: bytes) -> None:
+    with FaultServer({"/": raw(content)}) as server:
+        limits = FetchLimits(deadline_s=1.0, max_bytes=1000, max_redirects=1, num_attempts=1, backoff_s=0.0)
+        record, _ = run(f"http://{HOST}/", server, limits=limits)
+    assert record.outcome == "failed"
+
+
+def test_it_waits_for_no_answer_after_a_cancel(server: FaultServer) -> None:
+    policy: Any = AddressPolicy(allowed=[])
+
+    async def ask() -> None:
+        connector = aiohttp.TCPConnector(resolver=CheckedResolver(policy, {HOST: server.port}))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            async with asyncio.timeout(0.3):
+                await fetch(session, "u", f"http://{HOST}/slow", policy=policy, limits=LIMITS)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(ask())

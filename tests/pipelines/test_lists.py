@@ -1,0 +1,214 @@
+"""Every format and every kind of damage: what can be read is read, what cannot is a row with a reason or one error."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lineage import files
+from pipelines import lists
+
+Cells = list[tuple[str | None, Any, Any]]
+
+
+def read(path: Path, mapping: dict[str, str] | None = None) -> Cells:
+    """Returns (reason, url, caption) of each row, read as from data/lists."""
+    folder = path if path.is_dir() else path.parent
+    description = lists.describe(path, mapping or {})
+    files.write_json(folder / lists.DESCRIPTION, vars(description))
+    return [
+        (row.reason, *((row.values["url"], row.values["caption"]) if row.values else (None, None)))
+        for row in lists.read(folder)
+    ]
+
+
+def write(path: Path, content: bytes | str) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "A.CSV"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_text_formats(tmp_path: Path, name: str, bom: bytes, end: str) -> None:
+    comma = "\t" if name.endswith("tsv") else ","
+    lines = [["url", "caption"], ["http://a/1", "a cat"], [], ["http://a/2", '"two\nlines, and a ""word"""'], ["x"]]
+    path = write(tmp_path / name, bom + end.join(comma.join(cells) for cells in lines).encode())
+    assert read(path) == [
+        (None, "http://a/1", "a cat"),
+        (None, "http://a/2", 'two\nlines, and a "word"'),
+        ("unparsable_row", None, None),
+    ]
+
+
+def test_rows_are_numbered_by_their_last_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'url,caption\nhttp://a/1,"two\nlines"\n\nhttp://a/2,b\n')
+    files.write_json(tmp_path / lists.DESCRIPTION, vars(lists.describe(path, {})))
+    assert [(row.file, row.number) for row in lists.read(tmp_path)] == [("a.csv", 3), ("a.csv", 5)]
+
+
+def test_bad_utf8_nul_and_other_hostile_rows_stay_rows(tmp_path: Path) -> None:
+    body = b"url,caption\nhttp://a/1,caf\xe9\nhttp://a/2,a\x00b\nhttp://a/3,x,y\nhttp://a/4," + "日本".encode() + b"\n"
+    assert read(write(tmp_path / "a.csv", body)) == [
+        ("bad_encoding", None, None),
+        (None, "http://a/2", "a\x00b"),
+        ("unparsable_row", None, None),
+        (None, "http://a/4", "日本"),
+    ]
+
+
+def test_a_stray_quotation_mark_costs_no_other_row(tmp_path: Path) -> None:
+    body = 'caption\turl\n"Stay" he said\thttp://a/1\n"never closed\thttp://a/2\n' + "".join(
+        f'dog {n}\thttp://b/{n}\n"x {n}\thttp://c/{n}\n' for n in range(300)
+    )
+    found = read(write(tmp_path / "a.tsv", body))
+    assert found[:2] == [(None, "http://a/1", '"Stay" he said'), (None, "http://a/2", '"never closed')]
+    assert len(found) == 602
+    assert all(reason is None for reason, _, _ in found)
+
+
+def test_cc12m_has_no_header(tmp_path: Path) -> None:
+    path = write(tmp_path / "cc12m.tsv", "http://a/1\ta cat\nhttp://a/2\ta dog\n")
+    assert read(path) == [(None, "http://a/1", "a cat"), (None, "http://a/2", "a dog")]
+    path.write_text("a cat\tHTTP://a/1\n")  # as CC3M
+    assert read(path) == [(None, "HTTP://a/1", "a cat")]
+    path.write_text("7\thttp://a/1\ta cat\n")
+    assert read(path, {"caption": "3"}) == [(None, "http://a/1", "a cat")]
+    with pytest.raises(ValueError, match=r"no caption column; columns: 1, 2, 3; name one with --map caption=COLUMN"):
+        lists.describe(path, {})
+
+
+def test_jsonl(tmp_path: Path) -> None:
+    good = {"url": "http://a/1", "text": "a cat", "license": "CC0"}
+    lines = [
+        json.dumps(good),
+        "",
+        "[1, 2]",
+        '"text"',
+        "null",
+        "{broken",
+        "1" * 5000,
+        "[" * 100_000,
+        '{"url": "http://a/2", "text": "\\ud800"}',
+        '{"url": 3, "text": null}',
+        '{"url": "http://a/3"}',
+    ]
+    rows = read(write(tmp_path / "a.jsonl", b"\xef\xbb\xbf" + "\r\n".join(lines).encode() + b'\n{"url":"\xff"}\n'))
+    assert rows[0] == (None, "http://a/1", "a cat")
+    assert [reason for reason, _, _ in rows[1:7]] == ["unparsable_row"] * 6
+    assert rows[7:] == [
+        ("bad_encoding", None, None),
+        (None, 3, None),
+        (None, "http://a/3", None),
+        ("bad_encoding", None, None),
+    ]
+
+
+def test_jsonl_fields_are_looked_for_beyond_the_first_line(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.ndjson", 'broken\n{"url": "http://a/1"}\n{"url": "http://a/2", "caption": "x", "source": 1}\n'
+    )
+    assert lists.describe(path, {}).columns == {"url": "url", "caption": "caption", "origin": "source"}
+
+
+def test_parquet(tmp_path: Path) -> None:
+    texts = pa.array([b"a cat", None, b"caf\xe9", b""], pa.binary())
+    offsets, data = texts.buffers()[1:]
+    captions = pa.Array.from_buffers(pa.string(), 4, [texts.buffers()[0], offsets, data])
+    urls = pa.array(["http://a/1", "http://a/2", "http://a/3", None]).dictionary_encode()
+    pq.write_table(pa.table({"URL": urls, "TEXT": captions, "n": [1, 2, 3, 4]}), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == [
+        (None, "http://a/1", "a cat"),
+        (None, "http://a/2", None),
+        ("bad_encoding", None, None),
+        (None, None, ""),
+    ]
+    assert read(tmp_path / "a.parquet", {"caption": "n"})[1] == (None, "http://a/2", 2)
+
+
+def test_a_folder_of_several_files_is_read_in_order_of_name(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        write(tmp_path / f"{name}.csv", f"url,caption\nhttp://{name}/,x\n")
+    write(tmp_path / "_SUCCESS", "")
+    write(tmp_path / ".DS_Store", "")
+    (tmp_path / "folder").mkdir()
+    assert [url for _, url, _ in read(tmp_path)] == ["http://a/", "http://b/"]
+
+
+def test_an_empty_list_with_a_header_has_no_rows(tmp_path: Path) -> None:
+    assert read(write(tmp_path / "a.csv", "url,caption\n")) == []
+    (tmp_path / "a.csv").unlink()
+    pq.write_table(
+        pa.table({"url": pa.array([], pa.string()), "caption": pa.array([], pa.string())}), tmp_path / "a.parquet"
+    )
+    (tmp_path / lists.DESCRIPTION).unlink()
+    assert read(tmp_path / "a.parquet") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", "", "a.csv: the list is empty"),
+        ("a.jsonl", "", "a.jsonl: the list is empty"),
+        ("a.jsonl", "\n\n[]\n", "no url column; columns: none"),
+        ("a.csv", "url,words\n", "no caption column; columns: url, words; name one with --map caption=COLUMN"),
+        ("a.csv", "caption,words\n", "no url column"),
+        ("a.csv", b"\xff\xfeu\x00r\x00l\x00", "no url column"),
+        ("a.csv", 'url,"caption', "cannot be read as csv"),
+        ("a.parquet", "url", "a.parquet: cannot be read as parquet"),
+        ("a.xlsx", "url", "expected files of one of the formats .csv, .jsonl, .ndjson, .parquet, .tsv"),
+    ],
+)
+def test_what_is_no_list_is_one_clear_error(tmp_path: Path, name: str, content: bytes | str, words: str) -> None:
+    with pytest.raises(ValueError, match=words.replace(".", r"\.")) as caught:
+        lists.describe(write(tmp_path / name, content), {})
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_mappings(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "url,caption\n")
+    with pytest.raises(ValueError, match=r"--map picture=url: unknown field picture; fields: url, caption"):
+        lists.describe(path, {"picture": "url"})
+    with pytest.raises(ValueError, match=r"--map url=link: no such column; columns: url, caption"):
+        lists.describe(path, {"url": "link"})
+
+
+def test_files_that_are_missing_or_differ(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.csv: no such file"):
+        lists.describe(tmp_path / "nowhere.csv", {})
+    with pytest.raises(ValueError, match="an empty folder"):
+        lists.describe(tmp_path, {})
+    with pytest.raises(ValueError, match=r"list\.json: not there; add lists with"):
+        lists.load(tmp_path)
+    write(tmp_path / "a.csv", "url,caption\n")
+    write(tmp_path / "b.csv", "caption,url\n")
+    with pytest.raises(ValueError, match=r"b\.csv: its columns .* differ from those of a\.csv"):
+        lists.describe(tmp_path, {})
+    write(tmp_path / "b.tsv", "")
+    with pytest.raises(ValueError, match="files of one of the formats"):
+        lists.describe(tmp_path, {})
+
+
+def test_a_damaged_folder_names_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "url,caption\n")
+    files.write_json(tmp_path / lists.DESCRIPTION, vars(lists.describe(path, {})))
+    path.unlink()
+    with pytest.raises(ValueError, match=r"a\.csv: listed in list\.json but not there"):
+        list(lists.read(tmp_path))
+    files.write_json(tmp_path / lists.DESCRIPTION, {"format": "csv"})
+    with pytest.raises(ValueError, match=r"list\.json: not the description of a list"):
+        lists.load(tmp_path)
+
+
+def test_a_parquet_file_cut_off_is_one_error(tmp_path: Path) -> None:
+    table = pa.table({"url": [f"http://a/{n}" for n in range(1000)], "caption": ["x"] * 1000})
+    pq.write_table(table, tmp_path / "a.parquet")
+    files.write_json(tmp_path / lists.DESCRIPTION, vars(lists.describe(tmp_path / "a.parquet", {})))
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    content[8:600] = bytes(592)
+    (tmp_path / "a.parquet").write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=r"a\.parquet: cannot be read after row 0"):
+        list(lists.read(tmp_path))
