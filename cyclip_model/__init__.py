@@ -1,0 +1,1 @@
+"""CLIP-family towers, objectives, training and evaluation on packed shards."""

@@ -1,0 +1,213 @@
+"""Stage benchmarks: an evaluation set checked and decoded once, train and test apart, with hashes of the test parts."""
+
+import hashlib
+import io
+import struct
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from lineage import files, params, phash, records, stage
+
+TRAIN = "train"
+KNOWN = ("seen", "twemoji", "lineart")
+"""Test parts whose concepts are trained on: other drawings of them."""
+NOVEL = ("novel", "novel_twemoji", "novel_lineart")
+"""Test parts whose concepts are held out."""
+PARTS = (TRAIN, *KNOWN, *NOVEL)
+
+_TEXT = pa.string()
+SET_ROWS = pa.schema(
+    [("uid", _TEXT), ("image", pa.binary())]
+    + [(name, _TEXT) for name in ("vendor", "concept", "name", "caption", "subcategory", "category")]
+)
+"""What a set brings; subcategory and category may be empty: such a row takes part in no classification."""
+ROWS = pa.schema([*SET_ROWS, ("width", pa.int64()), ("height", pa.int64())])
+HASHES = pa.schema([(name, _TEXT) for name in ("uid", "part", "sha256", "pixel_sha256", "phash")])
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BenchmarksConfig:
+    """Section benchmarks."""
+
+    max_pixels: int
+    """Pictures that declare more are not decoded."""
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise ValueError("max_pixels must be at least 1")
+
+
+class UndecodableError(Exception):
+    """A picture that cannot be used; its argument is one of lineage's reasons."""
+
+
+def decode(image: bytes, max_pixels: int) -> Image.Image:
+    """The picture as RGB; its size is bounded before a pixel is decoded.
+
+    Raises:
+        UndecodableError: with the reason too_many_pixels, truncated or undecodable.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(image), formats=("PNG", "JPEG", "WEBP"))
+            if picture.width * picture.height > max_pixels:
+                raise UndecodableError("too_many_pixels")
+            return picture.convert("RGB")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UndecodableError("too_many_pixels") from None
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise UndecodableError("truncated" if "truncated" in str(error) else "undecodable") from None
+
+
+def examine(row: Row, max_pixels: int) -> tuple[Row, Row]:
+    """The row with its picture's width and height, and the picture's hashes.
+
+    Raises:
+        UndecodableError: the picture cannot be used.
+    """
+    picture = decode(row["image"], max_pixels)
+    rgb_HW3 = np.asarray(picture)
+    sha256 = hashlib.sha256(row["image"]).hexdigest()
+    hashes = {"sha256": sha256, "pixel_sha256": phash.pixel_sha256(rgb_HW3)}
+    hashes["phash"] = phash.hex_hash(phash.perceptual_hash(rgb_HW3))
+    return {**row, "width": picture.width, "height": picture.height}, {"uid": row["uid"], **hashes}
+
+
+def read_part(path: Path) -> list[Row]:
+    """The rows of a part, sorted by uid, then name, then vendor.
+
+    Raises:
+        ValueError: a column is missing, a required field is empty, or a uid is not its picture's; names file and row.
+    """
+    rows: list[Row] = records.read_table(path, SET_ROWS).to_pylist()
+    for number, row in enumerate(rows):
+        for field in ("uid", "image", "concept", "name", "caption"):
+            if not row[field]:
+                raise ValueError(f"{path}: row {number}: {field} is empty")
+        if hashlib.sha256(row["image"]).hexdigest()[:32] != row["uid"]:
+            raise ValueError(f"{path}: row {number}: uid {row['uid']} is not the sha256 of its picture")
+        row.update({field: row[field] or "" for field in ("vendor", "subcategory", "category")})
+    return sorted(rows, key=lambda row: (row["uid"], row["name"], row["vendor"]))
+
+
+def check_split(parts: dict[str, list[Row]]) -> None:
+    """Raises ValueError when a held-out concept is also drawn in a part of known concepts."""
+    known = {row["concept"] for part in (TRAIN, *KNOWN) for row in parts[part]}
+    for part in NOVEL:
+        leaked = sorted({row["concept"] for row in parts[part]} & known)
+        if leaked:
+            raise ValueError(f"part {part}: concept {leaked[0]!r} is held out and known at once ({len(leaked)} such)")
+
+
+def classes(parts: dict[str, list[Row]]) -> dict[str, Any]:
+    """The class lists of the set: names of known concepts, subcategories and categories with their train names.
+
+    Raises:
+        ValueError: a subcategory lies in two categories.
+    """
+    classified = [row for row in parts[TRAIN] if row["subcategory"] and row["category"]]
+    parent: dict[str, str] = {}
+    for row in classified:
+        if parent.setdefault(row["subcategory"], row["category"]) != row["category"]:
+            raise ValueError(f"subcategory {row['subcategory']!r} lies in two categories: one must hold all of it")
+    subcategories = {
+        name: {"category": parent[name], "names": _names(classified, "subcategory", name)} for name in sorted(parent)
+    }
+    categories = {name: {"names": _names(classified, "category", name)} for name in sorted(set(parent.values()))}
+    names = sorted({row["name"] for part in (TRAIN, *KNOWN) for row in parts[part]})
+    return {"names": names, "subcategories": subcategories, "categories": categories}
+
+
+def _names(rows: list[Row], field: str, value: str) -> list[str]:
+    return sorted({row["name"] for row in rows if row[field] == value})
+
+
+def twins(hashes: dict[str, list[Row]]) -> dict[str, int]:
+    """For each test part, how many of its pictures have the very pixels of a train picture under whatever name."""
+    train = {row["pixel_sha256"] for row in hashes[TRAIN]}
+    return {part: sum(row["pixel_sha256"] in train for row in hashes[part]) for part in (*KNOWN, *NOVEL)}
+
+
+def build(
+    source: Path, out: Path, config: BenchmarksConfig
+) -> tuple[dict[str, list[Row]], dict[str, int], dict[str, int]]:
+    """Writes the benchmark under out; returns the rows kept, rows failed by reason, and the twins."""
+    described = describe(source)
+    failed: Counter[str] = Counter()
+    kept: dict[str, list[Row]] = {}
+    hashes: dict[str, list[Row]] = {}
+    for part in PARTS:
+        rows = stage.progress(read_part(source / f"{part}.parquet"), label=part)
+        kept[part], hashes[part] = _examine_all(rows, config.max_pixels, failed)
+        if not kept[part]:
+            raise ValueError(f"{source / part}.parquet: no picture that can be used")
+    check_split(kept)
+    counts = {part: len(rows) for part, rows in kept.items()}
+    files.write_json(out / "classes.json", {**described, **classes(kept), "parts": counts})
+    for part in PARTS:
+        folder = out / (TRAIN if part == TRAIN else "test")
+        records.write_table(pa.Table.from_pylist(kept[part], schema=ROWS), folder / f"{part}.parquet")
+    tests = [{**row, "part": part} for part in (*KNOWN, *NOVEL) for row in hashes[part]]
+    records.write_table(records.rows_table(tests, HASHES), out / "test_hashes.parquet")
+    return kept, dict(failed), twins(hashes)
+
+
+def _examine_all(rows: Iterable[Row], max_pixels: int, failed: Counter[str]) -> tuple[list[Row], list[Row]]:
+    good = []
+    for row in rows:
+        try:
+            good.append(examine(row, max_pixels))
+        except UndecodableError as error:
+            failed[str(error)] += 1
+    return [row for row, _ in good], [hashes for _, hashes in good]
+
+
+def describe(source: Path) -> dict[str, Any]:
+    """Name, prompt templates and sources of a set, from its set.json.
+
+    Raises:
+        ValueError: a key is missing, a template has no {}, or the name is not that of the folder.
+    """
+    path = source / "set.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: `python -m pipelines.demo` lays the demo's set down")
+    content = files.read_json(path)
+    for key in ("name", "templates", "sources"):
+        if key not in content:
+            raise ValueError(f"{path}: {key} is missing")
+    if params.check_name(content["name"], f"{path}: name") != source.name:
+        raise ValueError(f"{path}: name is {content['name']!r}, but the folder is {source.name!r}")
+    if not content["templates"] or not all(template.count("{}") == 1 for template in content["templates"]):
+        raise ValueError(f"{path}: templates must be a list of texts with one {{}} each")
+    return {key: content[key] for key in ("name", "templates", "sources")}
+
+
+def main(source: Path, out: Path, provenance: Path) -> None:
+    """Checks and decodes the set in SOURCE and writes the benchmark to OUT."""
+    config = params.load("benchmarks", BenchmarksConfig)
+    name = describe(source)["name"]
+    with stage.run("benchmarks", name, params=config, deps=[source], outs=[out], provenance=provenance) as this:
+        made = this.scratch / "out"
+        kept, failed, same_pixels = build(source, made, config)
+        num_kept = sum(map(len, kept.values()))
+        parts = {part: len(rows) for part, rows in kept.items()}
+        facts = {"parts": parts, "pixels_of_a_train_picture": same_pixels}
+        this.account(rows_in=num_kept + sum(failed.values()), kept=num_kept, failed=failed, **facts)
+        this.publish(made, out)
+
+
+if __name__ == "__main__":
+    from cyclip_model.benchmarks import main  # not __main__.main: what pickles needs an importable name
+
+    stage.command(main)

@@ -1,0 +1,52 @@
+"""Stage compare: all models' results side by side, as a page, a Markdown file, a CSV file and plots."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cyclip_model import plots, report
+from cyclip_model.results import Table, csv_text, read
+from lineage import files, params, stage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompareConfig:
+    """Section compare."""
+
+    confidence: float
+    """Of the interval that the number of test rows alone leaves around an accuracy, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.confidence < 1:
+            raise ValueError("confidence must lie between 0 and 1")
+
+
+def write(table: Table, rows: list[dict[str, Any]], out: Path, confidence: float) -> None:
+    """Writes index.html, report.md, metrics.csv and the plots under out."""
+    drawn = plots.draw(table)
+    for name, svg in drawn.items():
+        files.write_text(out / f"{name}.svg", svg)
+    content = report.content(table, confidence)
+    files.write_text(out / "index.html", report.html(content, drawn))
+    files.write_text(out / "report.md", report.markdown(content, list(drawn)))
+    files.write_text(out / "metrics.csv", csv_text(rows))
+
+
+def main(results: Path, out: Path, provenance: Path) -> None:
+    """Compares the models listed in params.yaml by what RESULTS holds of them and writes the report to OUT."""
+    config = params.load("compare", CompareConfig)
+    objectives, seeds = params.names("objectives"), params.seeds()
+    listed = [f"{objective}-{seed}" for objective in objectives for seed in seeds]
+    files.prune(results, listed)
+    settings = {"compare": config, "objectives": objectives, "seeds": seeds}
+    with stage.run("compare", "all", params=settings, deps=[results], outs=[out], provenance=provenance) as this:
+        table, rows = read(results, objectives, seeds)
+        write(table, rows, this.scratch / "out", config.confidence)
+        this.account(rows_in=len(rows), kept=len(rows), models=len(listed))
+        this.publish(this.scratch / "out", out)
+
+
+if __name__ == "__main__":
+    from cyclip_model.compare import main  # not __main__.main: what pickles needs an importable name
+
+    stage.command(main)

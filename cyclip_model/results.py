@@ -1,0 +1,110 @@
+"""Results of several models as one table: every metric of every objective over its seeds."""
+
+import csv
+import io
+import statistics
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lineage import files
+
+Key = tuple[str, str, str, str, str]
+"""(set, protocol, part, variant, metric)"""
+CSV_HEADER = "set protocol part variant metric objective seed n value chance majority".split()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One metric of one objective over its seeds."""
+
+    values: list[float]
+    """One a seed, in the order of the seeds."""
+    chances: list[float]
+    """One a seed; empty where chance is meaningless."""
+    majority: float | None
+    n: int
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds."""
+        return statistics.fmean(self.values)
+
+    @property
+    def spread(self) -> float | None:
+        """Sample standard deviation over seeds, None with one seed."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    @property
+    def chance(self) -> float | None:
+        """Chance level, a mean over seeds: that of an agreement differs between models."""
+        return statistics.fmean(self.chances) if self.chances else None
+
+
+@dataclass(kw_only=True, slots=True)
+class Table:
+    """Every metric of every objective."""
+
+    objectives: list[str]
+    seeds: list[int]
+    cells: dict[Key, dict[str, Cell]] = field(default_factory=dict)
+    models: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the results say of each objective's first model."""
+
+
+def read(results: Path, objectives: list[str], seeds: list[int]) -> tuple[Table, list[dict[str, Any]]]:
+    """The table, and every single value as a row of metrics.csv.
+
+    Raises:
+        FileNotFoundError: a model that the params list has no results.
+    """
+    table, rows = Table(objectives=objectives, seeds=seeds), []
+    for objective in objectives:
+        found = {seed: _read_one(results / f"{objective}-{seed}" / "metrics.json") for seed in seeds}
+        table.models[objective] = found[seeds[0]]["model"]
+        rows += [row for seed, content in found.items() for row in _rows(content["sets"], objective, seed)]
+    for key, leaves in _grouped(rows):
+        table.cells.setdefault(key[:5], {})[key[5]] = _cell(leaves)
+    return table, rows
+
+
+def _read_one(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: `dvc repro evaluate@{path.parent.name}` makes it")
+    return files.read_json(path)
+
+
+def _rows(sets: Mapping[str, Any], objective: str, seed: int) -> Iterator[dict[str, Any]]:
+    for key, leaf in _leaves(sets, ()):
+        yield {**dict(zip(CSV_HEADER, key, strict=False)), "objective": objective, "seed": seed, **leaf}
+
+
+def _leaves(node: Mapping[str, Any], key: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    for name, child in node.items():
+        if len(key) == 4:
+            yield (*key, name), child
+        else:
+            yield from _leaves(child, (*key, name))
+
+
+def _grouped(rows: Iterable[dict[str, Any]]) -> list[tuple[Any, list[dict[str, Any]]]]:
+    groups: dict[Any, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in CSV_HEADER[:6]), []).append(row)
+    return list(groups.items())
+
+
+def _cell(leaves: list[dict[str, Any]]) -> Cell:
+    chances = [leaf["chance"] for leaf in leaves if leaf["chance"] is not None]
+    values = [leaf["value"] for leaf in leaves]
+    return Cell(values=values, chances=chances, majority=leaves[0]["majority"], n=leaves[0]["n"])
+
+
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    """Rows as CSV: sorted, empty where a level is meaningless."""
+    target = io.StringIO()
+    writer = csv.DictWriter(target, CSV_HEADER, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted(rows, key=lambda row: [row[name] for name in CSV_HEADER[:7]]))
+    return target.getvalue()

@@ -1,0 +1,97 @@
+"""Stage train: packed shards to one model, named OBJECTIVE-SEED, with its history and the count of pairs it saw.
+
+python -m cyclip_model.train data/dataset/root.json data/shards models/clip-0 provenance/train/clip-0.json
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from cyclip_model import data, loop, losses, towers
+from cyclip_model.loop import Record, TrainConfig
+from lineage import files, params, records, stage
+
+MODEL_NAME = re.compile(r"([a-z][a-z0-9_]{0,30})-(0|[1-9][0-9]{0,8})")
+
+
+def main(root_json: Path, shards: Path, model: Path, provenance: Path) -> None:
+    """Trains the model that the folder's name asks for, OBJECTIVE-SEED, on the shards that root_json lists."""
+    name, seed = parse_name(model)
+    objective = losses.objective(name)
+    config, loss_config = params.load("train", TrainConfig), params.load(f"losses.{name}", objective.config)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    recipe = loop.Recipe(config, lambda features: objective.parts(features, loss_config), seed, device)
+    sections = {"train": config, f"losses.{name}": loss_config}
+    with stage.run(
+        "train", model.name, params=sections, deps=[root_json, shards], outs=[model], provenance=provenance
+    ) as this:
+        with loop.reproducible(config.threads):
+            trained = towers.build(config.towers.model_cfg(), towers.preprocess_cfg(config.preprocess), seed)
+            listed = data.verified(root_json, shards)
+            rows, held_out = (data.read(shards, listed, split, trained) for split in ("train", "val"))
+            history = loop.fit(trained.model, rows, held_out, recipe, this.scratch / "checkpoint.pt")
+        made, drawn = this.scratch / "out", loop.exposure(len(rows), config, seed)
+        write(made, trained.model, config, history)
+        records.write_table(exposure_table(rows, drawn), made / "exposure.parquet")
+        this.account(**_account(rows, held_out, drawn, history))
+        this.publish(made, model)
+
+
+def parse_name(model: Path) -> tuple[str, int]:
+    """(objective, seed) of a model folder.
+
+    Raises:
+        ValueError: it is not named OBJECTIVE-SEED.
+    """
+    found = MODEL_NAME.fullmatch(model.name)
+    if not found:
+        raise ValueError(f"{model}: a model folder is named OBJECTIVE-SEED, like models/clip-0")
+    return found[1], int(found[2])
+
+
+def write(folder: Path, model: Any, config: TrainConfig, history: list[Record]) -> None:
+    """The model as open_clip reads it, and history.csv, under folder."""
+    model_cfg, preprocess_cfg = config.towers.model_cfg(), towers.preprocess_cfg(config.preprocess)
+    towers.save(model, folder, model_cfg, preprocess_cfg, arch=config.towers.arch)
+    files.write_text(folder / "history.csv", history_csv(history))
+
+
+def history_csv(history: list[Record]) -> str:
+    """One line per epoch, eight significant digits; val_loss is empty when nothing was held out."""
+    columns = [column for column in history[0] if column != "val_loss"] + ["val_loss"]
+    lines = [[f"{record[column]:.8g}" if column in record else "" for column in columns] for record in history]
+    return "".join(",".join(line) + "\n" for line in [columns, *lines])
+
+
+def exposure_table(rows: data.Rows, counts: np.ndarray[Any, np.dtype[np.int64]]) -> pa.Table:
+    """Pairs that were in a batch at least once, with how often, sorted by (snapshot, uid)."""
+    table = pa.table([rows.snapshot, rows.uid, counts], schema=records.EXPOSURE)
+    return table.filter(pc.field("count") > 0).sort_by([("snapshot", "ascending"), ("uid", "ascending")])
+
+
+def _account(
+    rows: data.Rows, held_out: data.Rows, drawn: np.ndarray[Any, Any], history: list[Record]
+) -> dict[str, Any]:
+    seen = int((drawn > 0).sum())
+    facts = {"epochs": len(history), "steps": int(history[-1]["step"]), "pairs_drawn": int(drawn.sum())}
+    return {
+        "rows_in": len(rows) + len(held_out),
+        "kept": seen,
+        "dropped": {"val_split": len(held_out), "never_drawn": len(rows) - seen},
+        "val_rows": len(held_out),
+        "cyclic_unit": history[-1]["2B/D"],
+        **facts,
+    }
+
+
+if __name__ == "__main__":
+    from cyclip_model.train import main  # not __main__.main: pickle needs an importable name
+
+    stage.command(main)

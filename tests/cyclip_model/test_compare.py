@@ -1,0 +1,207 @@
+"""The compare stage: means and spreads by hand, what the page says, escaping, pruning and equal bytes."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cyclip_model import compare, plots, report
+from cyclip_model.compare import CompareConfig
+from cyclip_model.results import Cell, Table, csv_text, read
+from lineage import digests
+
+VALUES = {"clip-0": 0.2, "clip-1": 0.3, "cyclip-0": 0.25, "cyclip-1": 0.25}
+
+
+def leaf(value: float, **others: Any) -> dict[str, Any]:
+    return {"n": 400, "value": value, "chance": 0.01, "majority": None, **others}
+
+
+def metrics(value: float) -> dict[str, Any]:
+    """As evaluate writes it, with every metric at `value`."""
+    ks = {f"k_{k}": leaf(value, chance=value / 10) for k in (1, 3, 10)}
+    recalls = {f"recall_{k}": leaf(value) for k in (1, 5, 10)}
+    tops = {"top_1": leaf(value, majority=0.05), "top_5": leaf(value)}
+    found = {
+        "naming": {part: {"names": tops} for part in ("seen", "twemoji", "lineart")},
+        "category": {part: {"members": tops} for part in ("novel", "novel_twemoji", "novel_lineart")},
+        "subcategory": {part: {"members": tops} for part in ("novel", "novel_twemoji", "novel_lineart")},
+        "retrieval": {"novel": {"image_to_text": recalls, "text_to_image": recalls}},
+        "linear_probe": {"novel": {"all": tops}},
+        "consistency": {"novel": {"members": ks, "prompt": ks}, "twemoji": {"names": ks}},
+        "geometry": {"novel": {"pairs": {"modality_gap": leaf(-value, chance=None)}}},
+    }
+    facts = {"parameters": 8_101_145, "samples_seen": 87_040, "pairs_seen": 4070, "snapshots": ["s1", "s2"]}
+    return {"model": facts, "sets": {"emoji": found}}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    content = {"objectives": ["clip", "cyclip"], "seeds": [0, 1], "compare": {"confidence": 0.95}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    for name, value in VALUES.items():
+        (tmp_path / "results" / name).mkdir(parents=True)
+        (tmp_path / "results" / name / "metrics.json").write_text(json.dumps(metrics(value)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(out: str) -> Path:
+    compare.main(Path("results"), Path(out), Path("provenance/compare/all.json"))
+    return Path(out)
+
+
+def test_the_report_is_the_same_bytes_twice(project: Path) -> None:
+    assert digests.dvc_digest(run("report")) == digests.dvc_digest(run("again"))
+    assert sorted(path.name for path in (project / "report").iterdir()) == [
+        *("consistency.svg", "headline.svg", "index.html", "metrics.csv", "report.md", "shift.svg"),
+    ]
+
+
+def test_results_that_params_do_not_list_are_pruned_and_not_shown(project: Path) -> None:
+    first = run("report").joinpath("report.md").read_bytes()
+    (project / "results/nclip-0").mkdir()
+    (project / "results/nclip-0/metrics.json").write_text(json.dumps(metrics(0.9)))
+    assert run("report").joinpath("report.md").read_bytes() == first
+    assert not (project / "results/nclip-0").exists()
+
+
+def test_a_missing_result_is_named(project: Path) -> None:
+    (project / "results/cyclip-1/metrics.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"cyclip-1/metrics\.json is missing: `dvc repro evaluate@cyclip-1`"):
+        run("report")
+
+
+def test_mean_and_spread_over_seeds(project: Path) -> None:
+    table, rows = read(project / "results", ["clip", "cyclip"], [0, 1])
+    cells = table.cells["emoji", "naming", "twemoji", "names", "top_1"]
+    assert cells["clip"].mean == pytest.approx(0.25)
+    assert cells["clip"].spread == pytest.approx(0.0707107, rel=1e-5)
+    assert cells["cyclip"].spread == 0.0
+    assert cells["clip"].majority == 0.05
+    assert table.cells["emoji", "consistency", "novel", "prompt", "k_3"]["clip"].chance == pytest.approx(0.025)
+    assert len(rows) == 4 * len(table.cells)
+    assert len(csv_text(rows).splitlines()) == len(rows) + 1
+
+
+@pytest.mark.usefixtures("project")
+def test_the_page_shows_headline_with_levels() -> None:
+    page = run("report").joinpath("index.html").read_text()
+    assert "25.0 ± 7.1" in page
+    assert "25.0 ± 0.0" in page
+    assert "87,040" in page
+    assert "s1, s2" in page
+    assert "-0.250 ± 0.071" in page, "geometry is no percentage"
+    assert "± 4.2" in page, "1.96 sqrt(.25 .75 / 400)"
+    assert page.count("<svg") == 3
+
+
+def test_the_page_needs_nothing_else_and_carries_no_date_or_path(project: Path) -> None:
+    out = run("report")
+    page = out.joinpath("index.html").read_text()
+    assert "<script" not in page
+    assert not re.findall(r'(?:src|href)="(?!#)', page.replace("xlink:href", "href"))
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    targets = re.findall(r'xlink:href="#([^"]+)"', page) + re.findall(r"url\(#([^)]+)\)", page)
+    assert set(targets) <= set(ids)
+    for path in out.iterdir():
+        text = path.read_text()
+        assert str(project) not in text
+        assert not re.search(r"\b20\d\d-\d\d-\d\d", text), path
+
+
+def test_hostile_names_are_escaped(project: Path) -> None:
+    content = metrics(0.5)
+    content["sets"] = {"<script>alert(1)</script>|x": content["sets"]["emoji"]}
+    content["model"]["snapshots"] = ["<img src=x>", "a|b"]
+    for name in VALUES:
+        (project / "results" / name / "metrics.json").write_text(json.dumps(content))
+    out = run("report")
+    page, text = out.joinpath("index.html").read_text(), out.joinpath("report.md").read_text()
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;img src=x&gt;" in page
+    assert "<img" not in text.replace("\\<", "")
+    assert "a\\|b" in text
+
+
+@pytest.mark.usefixtures("project")
+def test_markdown_tables_are_whole() -> None:
+    lines = run("report").joinpath("report.md").read_text().splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("|") and lines[number - 1].startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", line)) == len(re.findall(r"(?<!\\)\|", lines[number - 1])), line
+    assert any(line.startswith("| Naming, names, top-1 | known emoji, new artist | 25.0 ± 7.1 |") for line in lines)
+
+
+@pytest.mark.usefixtures("project")
+def test_every_value_is_in_the_csv() -> None:
+    rows = list(csv.DictReader(run("report").joinpath("metrics.csv").read_text().splitlines()))
+    wanted = {"set": "emoji", "protocol": "naming", "part": "twemoji", "metric": "top_1", "objective": "clip"}
+    found = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    assert [(row["seed"], row["value"], row["chance"]) for row in found] == [("0", "0.2", "0.01"), ("1", "0.3", "0.01")]
+
+
+def test_one_seed_shows_no_spread(project: Path) -> None:
+    table, _ = read(project / "results", ["clip"], [0])
+    shown = report.content(table, 0.95)
+    assert shown["sets"][0]["headline"][0]["values"] == ["20.0"]
+    assert "One seed" in report.html(shown, plots.draw(table))
+
+
+def test_what_was_not_measured_is_a_dash(project: Path) -> None:
+    content = metrics(0.5)
+    del content["sets"]["emoji"]["naming"]["twemoji"]
+    for seed in (0, 1):
+        (project / f"results/cyclip-{seed}/metrics.json").write_text(json.dumps(content))
+    out = run("report")
+    assert "| Naming, names, top-1 | known emoji, new artist | 25.0 ± 7.1 | – |" in (out / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("metric", "spelled"),
+    [
+        ("top_1", "top-1"),
+        ("recall_10", "R@10"),
+        ("k_3", "k = 3"),
+        ("fine_top_1", "fine top-1"),
+        ("in_modal_gap", "in modal gap"),
+    ],
+)
+def test_metrics_in_the_fields_own_words(metric: str, spelled: str) -> None:
+    assert report.metric_words(metric) == spelled
+
+
+@pytest.mark.parametrize(
+    ("number", "protocol", "shown"),
+    [
+        (0.2084, "naming", "20.8"),
+        (0.00069, "naming", "0.07"),
+        (0.0, "naming", "0.0"),
+        (None, "naming", ""),
+        (-3.0104, "geometry", "-3.010"),
+    ],
+)
+def test_numbers_are_spelled(number: float | None, protocol: str, shown: str) -> None:
+    assert report.spelled(number, protocol) == shown
+
+
+def test_rows_of_a_section_are_in_natural_order() -> None:
+    cell = {"clip": Cell(values=[0.5], chances=[], majority=None, n=4)}
+    keys = [("emoji", "retrieval", part, "all", f"recall_{k}") for part in ("novel", "seen") for k in (10, 5, 1)]
+    table = Table(objectives=["clip"], seeds=[0], cells=dict.fromkeys(keys, cell), models={"clip": {}})
+    rows = report.one_set(table, "emoji", 0.95)["sections"][0]["rows"]
+    assert [(row["part_id"], row["metric"]) for row in rows] == [
+        *(("seen", f"R@{k}") for k in (1, 5, 10)),
+        *(("novel", f"R@{k}") for k in (1, 5, 10)),
+    ]
+
+
+def test_confidence_is_checked() -> None:
+    with pytest.raises(ValueError, match="confidence"):
+        CompareConfig(confidence=95.0)

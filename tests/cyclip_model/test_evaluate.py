@@ -1,0 +1,173 @@
+"""The evaluate stage on a small model and a small set, and the same number by open_clip alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from cyclip_model import benchmarks, evaluate, suite, towers
+from cyclip_model.evaluate import EvaluateConfig, add_restricted, fill, prompts, spoken
+from lineage import digests, records
+from tests.cyclip_model import small_set
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with a set, its benchmark and a model."""
+    root = tmp_path_factory.mktemp("project")
+    small_set.write_params(root)
+    small_set.write_set(root / "data/sets/emoji")
+    small_set.write_model(root / "models/clip-0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        source, provenance = Path("data/sets/emoji"), Path("provenance/benchmarks/emoji.json")
+        benchmarks.main(source, Path("data/benchmarks/emoji"), provenance)
+    return root
+
+
+def run(root: Path, out: str, patch: pytest.MonkeyPatch) -> Path:
+    patch.chdir(root)
+    model, provenance = Path("models/clip-0"), Path("provenance/evaluate/clip-0.json")
+    evaluate.main(model, Path("data/benchmarks"), Path(out), Path(f"{out}.parquet"), provenance)
+    return root / out
+
+
+def predictions_of(out: Path) -> Path:
+    """Returns where `run` puts the predictions of the results in `out`."""
+    return out.with_name(f"{out.name}.parquet")
+
+
+def test_results_are_the_same_bytes_twice(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = run(project, "results/clip-0", monkeypatch), run(project, "results/again", monkeypatch)
+    assert digests.dvc_digest(first) == digests.dvc_digest(second)
+    assert [path.name for path in first.iterdir()] == ["metrics.json"]
+    assert digests.dvc_digest(predictions_of(first)) == digests.dvc_digest(predictions_of(second))
+
+
+def test_every_protocol_is_there_with_its_baselines(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = run(project, "results/clip-0", monkeypatch)
+    found = json.loads((out / "metrics.json").read_text())["sets"]["emoji"]
+    assert set(found) == {
+        *("naming", "category", "subcategory", "hierarchy", "retrieval"),
+        *("linear_probe", "knn", "consistency", "geometry"),
+    }
+    assert found["naming"]["twemoji"]["names"]["top_1"]["chance"] == 0.0625
+    assert found["naming"]["twemoji"]["names"]["top_1"]["n"] == 16
+    assert set(found["subcategory"]["novel"]) == {
+        "prompt",
+        "members",
+        "prompt_without_flags",
+        "members_without_flags",
+    }
+    assert found["subcategory"]["novel"]["prompt_without_flags"]["top_1"]["n"] == 12
+    assert set(found["category"]["novel"]["prompt"]) == {"top_1", "top_3", "balanced_accuracy"}, "5 is capped at 3"
+    assert found["category"]["novel"]["prompt"]["top_3"]["value"] == 1.0
+    assert found["category"]["novel"]["prompt"]["top_1"]["majority"] == 0.5
+    assert set(found["retrieval"]["novel"]) == {"image_to_text", "text_to_image"}
+    assert found["retrieval"]["novel"]["text_to_image"]["recall_1"]["n"] == 8
+    assert found["retrieval"]["novel"]["text_to_image"]["recall_1"]["chance"] == 0.125
+    assert set(found["consistency"]["novel"]["prompt"]) == {"k_1", "k_3"}
+
+
+def test_accuracies_follow_from_the_predictions(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = run(project, "results/clip-0", monkeypatch)
+    metrics = json.loads((out / "metrics.json").read_text())["sets"]["emoji"]
+    table = pq.read_table(predictions_of(out)).to_pandas()
+    for (protocol, part, variant), rows in table.groupby(["protocol", "part", "variant"]):
+        said = metrics[protocol][part][variant]
+        assert said["top_1"]["value"] == pytest.approx((rows["rank"] == 0).mean(), abs=1e-6)
+        assert ((rows["prediction"] == rows["label"]) | (rows["rank"] > 0)).all()
+
+
+def test_naming_is_what_open_clip_alone_finds(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    import open_clip
+    from PIL import Image
+
+    out = run(project, "results/clip-0", monkeypatch)
+    folder = project / "models/clip-0"
+    hub = json.loads((folder / "open_clip_config.json").read_text())["preprocess_cfg"]
+    open_clip.add_model_config(folder)
+    model, _, preprocess = open_clip.create_model_and_transforms(
+        "emoji-tiny",
+        pretrained=str(folder / "open_clip_model.safetensors"),
+        image_mean=hub["mean"],
+        image_std=hub["std"],
+        image_interpolation=hub["interpolation"],
+        image_resize_mode=hub["resize_mode"],
+    )
+    tokenizer = open_clip.get_tokenizer("emoji-tiny")
+    model.eval()
+    classes = json.loads((project / "data/benchmarks/emoji/classes.json").read_text())
+    rows = pq.read_table(project / "data/benchmarks/emoji/test/twemoji.parquet").to_pylist()
+    with torch.no_grad():
+        weights = []
+        for name in classes["names"]:
+            text = tokenizer([template.replace("{}", name) for template in classes["templates"]])
+            mean = model.encode_text(text, normalize=True).mean(dim=0)
+            weights.append(mean / mean.norm())
+        pixels = torch.stack([preprocess(Image.open(io.BytesIO(row["image"]))) for row in rows])
+        scores = model.encode_image(pixels, normalize=True) @ torch.stack(weights).T
+    truth = torch.tensor([classes["names"].index(row["name"]) for row in rows])
+    said = json.loads((out / "metrics.json").read_text())["sets"]["emoji"]["naming"]["twemoji"]["names"]
+    for k in (1, 5):
+        hits = (scores.topk(k).indices == truth[:, None]).any(dim=1)
+        assert said[f"top_{k}"]["value"] == pytest.approx(hits.double().mean().item(), abs=1e-6)
+
+
+def test_exposure_is_summed_up(tmp_path: Path) -> None:
+    folder = small_set.write_model(tmp_path / "clip-0")
+    rows: list[dict[str, Any]] = [
+        {"snapshot": "s1", "uid": "a" * 32, "count": 3},
+        {"snapshot": "s2", "uid": "b" * 32, "count": 0},
+    ]
+    records.write_table(records.rows_table(rows, records.EXPOSURE), folder / "exposure.parquet")
+    facts = evaluate.model_facts(towers.load(folder), folder)
+    assert (facts["samples_seen"], facts["pairs_seen"], facts["snapshots"]) == (3, 1, ["s1", "s2"])
+
+
+def test_a_category_the_set_lacks_is_refused(project: Path) -> None:
+    loaded = towers.load(project / "models/clip-0")
+    with pytest.raises(ValueError, match=r"without_category: .* has no category 'food'; it has flags, shapes, strokes"):
+        evaluate.encode_set(loaded, project / "data/benchmarks/emoji", "food", 16)
+
+
+def test_an_absent_benchmark_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="benchmarks@emoji"):
+        evaluate.read_set(tmp_path / "emoji")
+
+
+def test_prompts_fill_templates_with_names_and_members() -> None:
+    assert fill(["{}", "an emoji of {}"], ["cat"]) == ["cat", "an emoji of cat"]
+    assert spoken("face-smiling_big") == "face smiling big"
+    described = {
+        "templates": ["a {}"],
+        "names": ["cat", "cow"],
+        "subcategories": {"animal-mammal": {"category": "animals", "names": ["cat"]}},
+        "categories": {"animals": {"names": ["cat"]}},
+    }
+    found = prompts(described)
+    assert found["name"]["names"] == {"cat": ["a cat"], "cow": ["a cow"]}
+    assert found["subcategory"]["prompt"] == {"animal-mammal": ["a animal mammal"]}
+    assert found["category"]["members"] == {"animals": ["a cat"]}
+
+
+def test_restricted_spaces_leave_the_category_out() -> None:
+    vectors = torch.eye(2).numpy()
+    spaces = {
+        "category": {"prompt": suite.Space(classes=["animals", "flags"], vectors=vectors)},
+        "subcategory": {"prompt": suite.Space(classes=["country-flag", "mammal"], vectors=vectors)},
+    }
+    found = add_restricted(spaces, {"country-flag": "flags", "mammal": "animals"}, "flags")
+    assert found["category"]["prompt_without_flags"].classes == ["animals"]
+    assert found["subcategory"]["prompt_without_flags"].classes == ["mammal"]
+    assert found["subcategory"]["prompt_without_flags"].vectors.tolist() == [[0.0, 1.0]]
+
+
+def test_thread_count_is_checked() -> None:
+    with pytest.raises(ValueError, match="threads"):
+        EvaluateConfig(threads=0, batch_size=1, protocols=small_set.PROTOCOLS)

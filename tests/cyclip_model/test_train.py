@@ -1,0 +1,105 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from cyclip_model import towers, train
+from lineage import records
+
+LOSSES = {"clip": {}, "cyclip": {"lambda_in_modal": 0.25, "lambda_cross_modal": 0.25, "cyclic_scale": "normalised"}}
+Prepare = Callable[..., Path]
+
+
+@pytest.fixture
+def prepare(
+    tmp_path: Path, shards: Any, train_section: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> Prepare:
+    """Makes a folder with params.yaml and packed drawings, goes there, and returns root.json."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(train_rows: int = 20, val_rows: int = 3, **changes: Any) -> Path:
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train": train_section(**changes), "losses": LOSSES}))
+        splits = {"train": shards.drawings(train_rows), "val": shards.drawings(val_rows)}
+        root: Path = shards.pack(Path("data"), {split: rows for split, rows in splits.items() if rows})
+        return root
+
+    return make
+
+
+def run(root: Path, name: str) -> tuple[Path, dict[str, Any]]:
+    model, provenance = Path("models") / name, Path("provenance/train") / f"{name}.json"
+    train.main(root, root.parent / "shards", model, provenance)
+    return model, json.loads(provenance.read_text())
+
+
+@pytest.mark.parametrize("name", ["clip-0", "cyclip-1"])
+def test_shards_become_a_model_with_history_and_exposure(prepare: Prepare, name: str) -> None:
+    model, provenance = run(prepare(), name)
+    assert sorted(path.name for path in model.iterdir()) == [
+        "emoji-tiny.json",
+        "exposure.parquet",
+        "history.csv",
+        "open_clip_config.json",
+        "open_clip_model.safetensors",
+    ]
+    loaded = towers.load(model)
+    assert torch.isfinite(loaded.model.encode_text(loaded.tokenizer(["a red circle"]))).all()
+    header, *lines = (model / "history.csv").read_text().splitlines()
+    cyclic = ["in_modal", "cross_modal"] if name == "cyclip-1" else []
+    columns = ["epoch", "step", "lr", "loss", "contrastive", *cyclic, "grad_norm", "logit_scale", "2B/D", "val_loss"]
+    assert header.split(",") == columns
+    assert [line.split(",")[:2] for line in lines] == [["1", "2"], ["2", "4"]]
+    assert provenance["params"][f"losses.{name[:-2]}"] == LOSSES[name[:-2]]
+
+
+def test_every_row_is_accounted_for(prepare: Prepare) -> None:
+    model, provenance = run(prepare(), "clip-0")
+    seen = records.read_table(model / "exposure.parquet", records.EXPOSURE).to_pylist()
+    counts = provenance["counts"]
+    assert sum(row["count"] for row in seen) == counts["pairs_drawn"] == 2 * 2 * 8
+    assert [row["uid"] for row in seen] == sorted({row["uid"] for row in seen})
+    assert min(row["count"] for row in seen) == 1
+    assert counts["rows_in"] == 23
+    assert counts["kept"] == len(seen)
+    assert counts["dropped"].get("never_drawn", 0) == 20 - len(seen)
+    assert counts["dropped"]["val_split"] == counts["val_rows"] == 3
+
+
+def test_a_second_run_makes_the_same_bytes(prepare: Prepare) -> None:
+    root = prepare()
+    model, provenance = run(root, "cyclip-0")
+    first = {path.name: path.read_bytes() for path in model.iterdir()}
+    assert run(root, "cyclip-0") == (model, provenance)
+    assert {path.name: path.read_bytes() for path in model.iterdir()} == first
+
+
+def test_an_empty_val_split_is_said_and_leaves_the_column_empty(
+    prepare: Prepare, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, provenance = run(prepare(val_rows=0), "clip-0")
+    assert "the val split is empty" in caplog.text
+    assert provenance["counts"]["val_rows"] == 0
+    assert all(line.endswith(",") for line in (model / "history.csv").read_text().splitlines()[1:])
+
+
+def test_too_few_rows_leave_no_model(prepare: Prepare) -> None:
+    root = prepare(train_rows=5)
+    with pytest.raises(ValueError, match=r"has 5 training rows, fewer than train.batch_size = 8"):
+        run(root, "clip-0")
+    assert not Path("models").exists()
+
+
+@pytest.mark.parametrize("name", ["clip", "clip-x", "clip-01", "Clip-0", "clip-0.bak"])
+def test_a_model_folder_is_named_for_objective_and_seed(name: str) -> None:
+    with pytest.raises(ValueError, match="a model folder is named OBJECTIVE-SEED"):
+        train.parse_name(Path("models") / name)
+
+
+def test_an_objective_nobody_knows_is_refused(prepare: Prepare) -> None:
+    root = prepare()
+    with pytest.raises(ValueError, match=r"params.yaml: objectives: there is no objective 'siglip'"):
+        run(root, "siglip-0")
