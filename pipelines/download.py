@@ -109,7 +109,10 @@ def copy_earlier(fetched: store.FetchStore, root: Path, earlier: list[str], pair
     """
     for name in reversed(earlier):
         if not store.is_complete(root, name):
-            raise ValueError(f"{root}: no complete records of snapshot {name}; run `dvc repro download@{name}` first")
+            raise ValueError(
+                f"{root}: no complete records of snapshot {name}, which is listed before; bring the store from where "
+                f"it ran (CLIPLINE_STORE), or fetch anew with `dvc repro --force --single-item download@{name}`"
+            )
     for name in earlier:
         fetched.copy_from(name, [pair["uid"] for pair in pairs])
 

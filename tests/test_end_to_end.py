@@ -1,0 +1,188 @@
+"""The whole DAG on a small project: 40 pictures from an own server, three snapshots, two objectives, real DVC."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.cyclip_model.small_set import write_set
+from tests.project import Project, make_project, served, write_list, write_pictures
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+FIRST, SECOND = "s1", "s2"
+AGGREGATES = {"select", "dataset", "compare", "audit"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project with two snapshots, reproduced and committed; the tests below go on from each other."""
+    folder = tmp_path_factory.mktemp("project")
+    write_pictures(folder / "site", range(40))
+    with served(folder / "site") as base:
+        made = make_project(folder / "checkout")
+        write_set(made.folder / "data/sets/emoji")
+        made.run("python", "-m", "dvc", "add", "--quiet", "data/sets/emoji")
+        for name, numbers in ((FIRST, range(30)), (SECOND, range(25, 40))):
+            write_list(folder / f"{name}.csv", base, numbers)
+            made.run("python", "-m", "pipelines.snapshot", "add", str(folder / f"{name}.csv"), "--name", name)
+        made.commit("two snapshots")
+        made.repro()
+        made.commit("reproduced")
+        yield made
+
+
+def rows(project: Project, path: str) -> int:
+    return int(pq.read_table(project.folder / path, partitioning=None).num_rows)
+
+
+def test_every_stage_ran_and_the_rows_add_up(project: Project) -> None:
+    for name, listed in ((FIRST, 33), (SECOND, 18)):
+        source = f"data/source/{name}"
+        repeats = pq.read_table(project.folder / f"{source}/repeats.parquet")["repeats"].to_pylist()
+        assert rows(project, f"{source}/source.parquet") + rows(project, f"{source}/rejects.parquet") + sum(
+            repeats
+        ) == int(listed)
+        pairs = rows(project, f"{source}/source.parquet")
+        assert rows(project, f"data/raw/{name}/ledger.parquet") == pairs
+        assert rows(project, f"data/selection/{name}/verdicts.parquet") == pairs
+        signals = (project.folder / f"data/signals/{name}").glob("*.parquet")
+        assert sum(pq.read_metadata(path).num_rows for path in signals) == pairs
+        kept = rows(project, f"data/selection/{name}/kept.parquet")
+        assert rows(project, f"data/shards/{name}/manifest.parquet") == kept > 0
+    assert (project.folder / "report/index.html").is_file()
+
+
+def test_a_second_repro_does_nothing(project: Project) -> None:
+    assert project.repro() == []
+
+
+def test_force_changes_no_byte_and_fetches_nothing(project: Project) -> None:
+    before = project.lock()
+    done = project.run("python", "-m", "dvc", "repro", "--force")
+    assert project.lock() == before
+    assert done.stderr.count("0 URLs asked of the web") == 2
+
+
+def test_a_comment_in_pack_reruns_pack_alone(project: Project) -> None:
+    path = project.folder / "pipelines/pack.py"
+    path.write_text(path.read_text() + "\n# a comment\n")
+    assert project.repro() == [f"pack@{FIRST}", f"pack@{SECOND}"]
+    project.run("git", "checkout", "--quiet", "pipelines/pack.py", "dvc.lock")
+    project.repro()
+
+
+def test_a_threshold_that_keeps_the_same_rows_reruns_no_pack_and_no_train(project: Project) -> None:
+    project.params(lambda content: content["select"].update(min_side_px=31))
+    assert set(project.repro()) <= {"select", "dataset", "audit"}
+
+
+def test_a_threshold_that_drops_rows_reruns_none_of_download_and_measure(project: Project) -> None:
+    def drop_short_captions(content: dict[str, Any]) -> None:
+        content["select"]["min_caption_chars"] = len("picture number 1 with a red square") + 1
+
+    project.params(drop_short_captions)
+    ran = project.repro()
+    assert {name.split("@")[0] for name in ran} >= {"select", "pack", "dataset", "train", "evaluate"}
+    assert not {"source", "download", "measure"} & {name.split("@")[0] for name in ran}
+    project.run("git", "checkout", "--quiet", "params.yaml", "dvc.lock")
+    assert project.repro() == []
+
+
+def test_a_snapshot_goes_and_comes_back(project: Project) -> None:
+    before = project.lock()
+    listed = project.folder.parent / f"{SECOND}.csv"
+    project.run("python", "-m", "pipelines.snapshot", "remove", SECOND)
+    ran = project.repro()
+    assert not [name for name in ran if name.endswith((FIRST, SECOND))]
+    root = json.loads((project.folder / "data/dataset/root.json").read_text())
+    assert root["snapshots"] == [FIRST]
+    for path in (project.folder / "data/dataset").iterdir():
+        assert SECOND.encode() not in path.read_bytes(), path
+    project.run("python", "-m", "pipelines.snapshot", "add", str(listed), "--name", SECOND)
+    assert project.repro() == []
+    assert project.lock() == before
+
+
+def test_lineage_ends_at_the_url_lists_now_and_at_an_older_commit(project: Project) -> None:
+    project.params(lambda content: content["train"].update(epochs=1))
+    project.repro()
+    project.commit("fewer epochs")
+    for rev in ("HEAD", "HEAD~1"):
+        done = project.run("python", "-m", "lineage", "trace", "models/clip-0", "--rev", rev)
+        assert f"data/lists/{FIRST}" in done.stdout
+        assert f"data/lists/{SECOND}" in done.stdout
+        assert " 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize("stage", ["download", "pack", "train"])
+def test_kill_minus_nine_loses_nothing(project: Project, stage: str) -> None:
+    before = project.lock()
+    for folder in ("data/raw", "data/shards", "models", "provenance"):
+        shutil.rmtree(project.folder / folder)
+    shutil.rmtree(project.folder / ".dvc/cache/runs")
+    # without the lock entries and the run cache, every stage has to run again
+    (project.folder / "dvc.lock").unlink()
+    project.kill_during(stage, after_s=0.3)
+    assert project.orphans() == []
+    assert project.repro()
+    assert json.dumps(project_outs(project.lock())) == json.dumps(project_outs(before))
+
+
+def project_outs(lock: bytes) -> Any:
+    """Returns the content of dvc.lock whatever the order its stages ran in."""
+    import yaml
+
+    return yaml.safe_load(lock)
+
+
+def test_a_wrong_digest_is_told(project: Project) -> None:
+    lock = project.folder / "dvc.lock"
+    good = lock.read_text()
+    digest = next(line for line in good.splitlines() if "path: data/dataset/root.json" in line)
+    assert digest
+    before, _, after = good.partition("path: data/dataset/root.json\n      hash: md5\n      md5: ")
+    lock.write_text(f"{before}path: data/dataset/root.json\n      hash: md5\n      md5: {'0' * 32}{after[32:]}")
+    done = project.run("python", "-m", "lineage", "trace", "models/clip-0", check=False)
+    lock.write_text(good)
+    assert done.returncode == 1
+    assert "broken edge" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda content: content["pack"].update(colour=1), "pack.colour"),
+        (lambda content: content["pack"].pop("rows_per_shard"), "pack.rows_per_shard"),
+        (lambda content: content["pack"].update(rows_per_shard="many"), "pack.rows_per_shard"),
+        (lambda content: content.update(packing={}), "packing"),
+    ],
+)
+def test_a_mistake_in_params_is_one_clear_error(project: Project, change: Any, named: str) -> None:
+    project.params(change)
+    done = project.run("python", "-m", "dvc", "repro", f"pack@{FIRST}", check=False)
+    project.run("git", "checkout", "--quiet", "params.yaml")
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert named in errors[0]
+    project.repro()
+
+
+def test_too_few_rows_for_a_batch_names_both(project: Project) -> None:
+    project.params(lambda content: content["train"].update(batch_size=4096))
+    done = project.run("python", "-m", "dvc", "repro", "train@clip-0", check=False)
+    project.run("git", "checkout", "--quiet", "params.yaml")
+    assert done.returncode != 0
+    assert "train.batch_size" in done.stderr
+    assert "4096" in done.stderr
+
+
+def test_no_scratch_is_left(project: Project) -> None:
+    project.repro()
+    left = [path.name for path in Path(project.folder / ".work").iterdir() if path.is_dir()]
+    assert not [name for name in left if not name.startswith("pack-") and not name.startswith("train-")]
