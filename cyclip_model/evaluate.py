@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from cyclip_model import encode
 from cyclip_model.benchmarks import KNOWN, NOVEL, ROWS, TRAIN
+from cyclip_model.determinism import reproducible
 from cyclip_model.metrics.zeroshot import class_embeddings, normalise
 from cyclip_model.protocols import ProtocolsConfig, Results, run
 from cyclip_model.suite import Encoded, Part, Space
@@ -172,12 +172,13 @@ def main(model: Path, benchmarks: Path, out: Path, predictions: Path, provenance
     from cyclip_model import towers
 
     config, sets = params.load("evaluate", EvaluateConfig), params.names("sets")
-    torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(True)
     files.prune(benchmarks, sets)
     settings = {"evaluate": config, "sets": sets}
     deps, outs = [model, benchmarks], [out, predictions]
-    with stage.run("evaluate", model.name, params=settings, deps=deps, outs=outs, provenance=provenance) as this:
+    with (
+        stage.run("evaluate", model.name, params=settings, deps=deps, outs=outs, provenance=provenance) as this,
+        reproducible(config.threads),
+    ):
         loaded = towers.load(model)
         found, num_pictures = {}, 0
         for name in stage.progress(sets, label="sets"):

@@ -8,11 +8,10 @@ Shapes: B batch, C = 3 channels, H and W pixels, L tokens, D embedding.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,7 +19,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize
 
 from cyclip_model import augment, data, losses, optim
@@ -82,22 +80,6 @@ class Recipe(NamedTuple):
 
 Record = dict[str, float]
 """One epoch in history.csv, by column."""
-
-
-@contextlib.contextmanager
-def reproducible(threads: int) -> Iterator[None]:
-    """Torch with deterministic kernels and a fixed thread count inside; as it was outside."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS has no deterministic mode
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    try:
-        # Plain attention: the fused CPU kernel takes half of a bf16 step on short texts; CUDA ones vary in backward.
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
 
 
 def fit(model: Any, rows: data.Rows, held_out: data.Rows, recipe: Recipe, checkpoint: Path) -> list[Record]:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import torch
 
 from cyclip_model import data, loop, losses, towers
+from cyclip_model.determinism import reproducible
 from cyclip_model.loop import Record, TrainConfig
 from lineage import files, params, records, stage
 
@@ -32,7 +33,7 @@ def main(root_json: Path, shards: Path, model: Path, provenance: Path) -> None:
     with stage.run(
         "train", model.name, params=sections, deps=[root_json, shards], outs=[model], provenance=provenance
     ) as this:
-        with loop.reproducible(config.threads):
+        with reproducible(config.threads):
             trained = towers.build(config.towers.model_cfg(), towers.preprocess_cfg(config.preprocess), seed)
             listed = data.verified(root_json, shards)
             rows, held_out = (data.read(shards, listed, split, trained) for split in ("train", "val"))

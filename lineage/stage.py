@@ -17,6 +17,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -173,6 +174,30 @@ def user_errors() -> Iterator[None]:
 def progress(items: Iterable[T], *, label: str, total: int | None = None) -> Iterable[T]:
     """Returns `items` with a progress bar on stderr, where that is a terminal, while they are consumed."""
     return tqdm(items, desc=label, total=total, mininterval=1.0, leave=False, disable=None)  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def watch(label: str, total: int, count: Callable[[], int]) -> Iterator[None]:
+    """Shows a progress bar of what `count` returns, on a terminal, while the context is open.
+
+    For work whose progress is best read off the disk: that is right whichever process did it.
+    """
+    done = threading.Event()
+    bar = tqdm(total=total, desc=label, mininterval=1.0, leave=False, disable=None)
+
+    def follow() -> None:
+        while not done.wait(0.5):
+            bar.n = count()
+            bar.refresh()
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        done.set()
+        follower.join()
+        bar.close()
 
 
 def die_with_parent(parent: int) -> None:

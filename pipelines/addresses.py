@@ -20,6 +20,13 @@ class AddressNotAllowedError(Exception):
     """A host leads to an address the policy refuses. Not an OSError, so that no library takes it for a passing one."""
 
 
+_SPECIAL = tuple(
+    ipaddress.ip_network(text)
+    for text in ("192.0.0.0/24", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/23", "2002::/16", "fec0::/10")
+)
+"""Networks of protocols and tunnels. Releases of Python differ in which of them they call global."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AddressPolicy:
     """What may be connected to."""
@@ -116,10 +123,10 @@ def _parsed(text: str) -> Address | None:
 
 
 def _is_public(address: Address) -> bool:
-    tunnelled = getattr(address, "sixtofour", None)
     site_local = getattr(address, "is_site_local", False)
-    refused = address.is_multicast or address.is_reserved or site_local or not address.is_global
-    return not refused and (tunnelled is None or _is_public(tunnelled))
+    if address.is_multicast or address.is_reserved or site_local or not address.is_global:
+        return False
+    return not any(address.version == network.version and address in network for network in _SPECIAL)
 
 
 def _loopback(host: str, port: int) -> ResolveResult:

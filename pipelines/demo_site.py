@@ -4,16 +4,15 @@ import asyncio
 import collections
 import dataclasses
 import mimetypes
-import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
 
 from lineage import files
+from pipelines.loopback import LoopbackServer
 
 BEHAVIOURS = "behaviours.json"
 """The file in a site folder that says where the server does other than sending the file: {URL: behaviour}."""
@@ -42,7 +41,7 @@ class Behaviour:
         return self.from_snapshot <= snapshot and (not self.until_snapshot or snapshot < self.until_snapshot)
 
 
-class DemoSite:
+class DemoSite(LoopbackServer):
     """The websites of a folder, served in a thread of their own on 127.0.0.1 while the context is open.
 
     Attributes:
@@ -60,7 +59,6 @@ class DemoSite:
         if not (folder / BEHAVIOURS).is_file():
             raise FileNotFoundError(f"{folder / BEHAVIOURS}: not there; `python -m pipelines.demo` makes a site folder")
         self.hosts = frozenset(child.name for child in folder.iterdir() if child.is_dir())
-        self.port = 0
         self._folder = folder.resolve()
         self._behaviours = {
             _address(url): behaviour
@@ -68,38 +66,9 @@ class DemoSite:
             if behaviour.holds_in(snapshot)
         }
         self._num_asked: collections.Counter[str] = collections.Counter()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="demo-site", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self.port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _start(self) -> int:
-        server = web.Server(self._answer, access_log=None)
-        # an open slow answer must not hold up the end
-        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        return int(self._runner.addresses[0][1])
-
-    async def _stop(self) -> None:
-        await self._runner.cleanup()
-        slow = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in slow:
-            task.cancel()
-        await asyncio.gather(*slow, return_exceptions=True)
-
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Returns the file at HOST/path, or whatever its behaviour says."""
         host = request.host.partition(":")[0].lower()
         address = f"{host}{unquote(request.rel_url.raw_path)}"
         behaviour = self._behaviours.get(address, Behaviour())

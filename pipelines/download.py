@@ -169,7 +169,7 @@ def make_shards(
     for _ in range(_NUM_ROUNDS):
         if discard_incomplete(made, shards, fetched) == 0:
             return
-        with downloader.progress(f"download {this.instance}", made, len(shards)):
+        with stage.watch(f"download {this.instance}", len(shards), lambda: len(downloader.finished_shards(made))):
             downloader.run_img2dataset(
                 url_list,
                 made,

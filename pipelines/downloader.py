@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import tarfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from lineage import digests, files, stage
 from pipelines.gateway import HOST
@@ -151,27 +149,6 @@ def _own_group(command: list[str], output: BinaryIO, environment: dict[str, str]
     finally:
         reaper.communicate()
         process.wait()
-
-
-@contextmanager
-def progress(label: str, out: Path, total: int) -> Iterator[None]:
-    """Shows how many of `total` rows lie in finished shards while the context is open."""
-    done = threading.Event()
-    bar = tqdm(total=total, desc=label, unit="shard", leave=False, disable=None)
-
-    def follow() -> None:
-        while not done.wait(1.0):
-            bar.n = len(finished_shards(out))
-            bar.refresh()
-
-    follower = threading.Thread(target=follow, daemon=True)
-    follower.start()
-    try:
-        yield
-    finally:
-        done.set()
-        follower.join()
-        bar.close()
 
 
 def _environment(proxy: str) -> dict[str, str]:

@@ -8,15 +8,12 @@ is continued, and what the pipeline returns is never load-bearing. A task that f
 import dataclasses
 import functools
 import logging
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
-from lineage import files
+from lineage import files, stage
 
 logger = logging.getLogger(__name__)
 
@@ -171,22 +168,5 @@ def _raise_first_error(receipts: Path) -> None:
         raise ValueError(path.read_text(encoding="utf-8"))
 
 
-@contextmanager
-def _watch(label: str, receipts: Path, total: int) -> Iterator[None]:
-    """Shows a progress bar of the receipts on disk, which is right whichever process wrote them."""
-    done = threading.Event()
-    bar = tqdm(total=total, desc=label, leave=False, mininterval=1.0, disable=None)
-
-    def follow() -> None:
-        while not done.wait(0.5):
-            bar.n = sum(1 for _ in receipts.glob("*.json"))
-            bar.refresh()
-
-    follower = threading.Thread(target=follow, daemon=True)
-    follower.start()
-    try:
-        yield
-    finally:
-        done.set()
-        follower.join()
-        bar.close()
+def _watch(label: str, receipts: Path, total: int) -> AbstractContextManager[None]:
+    return stage.watch(label, total, lambda: sum(1 for _ in receipts.glob("*.json")))

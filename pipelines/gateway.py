@@ -6,28 +6,21 @@ once where it has none, and stores what came before it answers.
 """
 
 import asyncio
-import logging
-import threading
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 
 import aiohttp
 from aiohttp import web
 
 from pipelines.addresses import AddressPolicy, CheckedResolver
 from pipelines.fetch import FetchLimits, fetch
+from pipelines.loopback import LoopbackServer
 from pipelines.store import FetchRecord, FetchStore
 
-logger = logging.getLogger(__name__)
-
 HOST = "gateway.invalid"
-_SHUTDOWN_S = 0.1
-"""How long open requests may go on at the end: none is waited for by then."""
 REASON_HEADER = "X-Clipline-Reason"
 
 
-class Gateway:
+class Gateway(LoopbackServer):
     """A proxy on an ephemeral loopback port, running in a thread of its own while the context is open."""
 
     def __init__(
@@ -45,25 +38,10 @@ class Gateway:
         self._urls, self._store = urls, store
         self._policy, self._limits = policy, limits
         self._user_agent, self._sites, self._num_connections = user_agent, dict(sites), num_connections
-        self._loop = asyncio.new_event_loop()
         self._pending: dict[str, asyncio.Task[FetchRecord]] = {}
-        self._thread = threading.Thread(target=self._loop.run_forever, name="gateway", daemon=True)
         self.num_fetched = 0
         """How many URLs went to the web, not to the store."""
         self._error: Exception | None = None
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self.port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
     @property
     def url(self) -> str:
@@ -80,7 +58,8 @@ class Gateway:
         if self._error is not None:
             raise self._error
 
-    async def _start(self) -> int:
+    async def set_up(self) -> None:
+        """Opens the client session that fetches."""
         resolver = CheckedResolver(self._policy, self._sites)
         connector = aiohttp.TCPConnector(limit=self._num_connections, resolver=resolver, use_dns_cache=False)
         headers = {"User-Agent": self._user_agent, "Accept": "image/*", "Accept-Encoding": "identity"}
@@ -92,22 +71,13 @@ class Gateway:
             timeout=aiohttp.ClientTimeout(total=None),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self._runner = web.ServerRunner(
-            web.Server(self._answer, access_log=None), handle_signals=False, shutdown_timeout=_SHUTDOWN_S
-        )
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        return int(self._runner.addresses[0][1])
 
-    async def _stop(self) -> None:
-        await self._runner.cleanup()
-        for task in self._pending.values():
-            task.cancel()
-        await asyncio.gather(*self._pending.values(), return_exceptions=True)
+    async def clear_up(self) -> None:
+        """Closes the client session."""
         await self._session.close()
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Returns a picture, or 502 with the reason where there is none to be had."""
         uid = request.path.removeprefix("/")
         if request.headers.get("Host", "").split(":")[0] != HOST or uid not in self._urls:
             return web.Response(status=403, text="this proxy knows only the uids of its list")

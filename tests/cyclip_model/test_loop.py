@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from cyclip_model import data, loop, losses, towers
+from cyclip_model import data, determinism, loop, losses, towers
 from cyclip_model.losses.clip import ClipConfig
 from cyclip_model.losses.cyclip import CyclipConfig
 from lineage import params
@@ -54,7 +54,7 @@ def fit(tmp_path: Path, shards: Any, train_section: Callable[..., dict[str, Any]
         rows, held_out = (data.read(root.parent / "shards", listed, part, built) for part in ("train", split))
         checkpoint.parent.mkdir(exist_ok=True)
         checkpoint.unlink(missing_ok=True) if checkpoint.parent.name == "none" else None
-        with loop.reproducible(config.threads):
+        with determinism.reproducible(config.threads):
             recipe = loop.Recipe(config, parts or parts_of(name), seed, CPU)
             return built.model, loop.fit(built.model, rows, held_out, recipe, checkpoint)
 
@@ -146,15 +146,6 @@ def test_exposure_counts_the_rows_of_used_batches() -> None:
     counts = loop.exposure(21, config, seed=0)  # type: ignore[arg-type]
     assert counts.sum() == 3 * 2 * 8
     assert counts.max() <= 3
-
-
-def test_settings_and_thread_count_are_put_back() -> None:
-    before = torch.get_num_threads()
-    with loop.reproducible(before + 1):
-        assert torch.are_deterministic_algorithms_enabled()
-        assert torch.get_num_threads() == before + 1
-    assert not torch.are_deterministic_algorithms_enabled()
-    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import logging
 import os
@@ -220,3 +221,16 @@ def alive(pid: int) -> bool:
 
 def test_progress_yields_what_it_was_given() -> None:
     assert list(stage.progress(range(3), label="x", total=3)) == [0, 1, 2]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_watch_follows_a_count_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stderr, shown in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with stage.watch("pack s1", 2, lambda: 1):
+            time.sleep(0.8)
+        assert ("pack s1:  50%" in stderr.getvalue()) == shown

@@ -1,4 +1,3 @@
-import io
 import os
 import shutil
 import sys
@@ -201,17 +200,3 @@ def ended(pid: int, within_s: float = 5.0) -> bool:
             return True
         time.sleep(0.05)
     return False
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_follows_the_finished_shards_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "00000_stats.json").touch()
-    for stderr, shown in ((Terminal(), True), (io.StringIO(), False)):
-        monkeypatch.setattr(sys, "stderr", stderr)
-        with downloader.progress("download s1", tmp_path, 2):
-            time.sleep(1.2)
-        assert ("download s1:  50%" in stderr.getvalue()) == shown

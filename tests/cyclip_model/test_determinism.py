@@ -1,0 +1,14 @@
+"""Torch as a function of its inputs while a context is open."""
+
+import torch
+
+from cyclip_model.determinism import reproducible
+
+
+def test_settings_and_thread_count_are_put_back() -> None:
+    before = torch.get_num_threads()
+    with reproducible(before + 1):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.get_num_threads() == before + 1
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.get_num_threads() == before
