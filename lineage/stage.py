@@ -224,7 +224,12 @@ def _scratch(instance: str, key: str) -> Iterator[Path]:
             raise ValueError(f"another run of {instance} is at work in this checkout; wait for it to end") from None
         scratch = WORK / f"{instance}-{key}"
         scratch.mkdir(exist_ok=True)
-        yield scratch
+        try:
+            yield scratch
+        except BaseException:
+            if not any(scratch.iterdir()):
+                scratch.rmdir()
+            raise
         for left in WORK.glob(f"{instance}-{'[0-9a-f]' * len(key)}"):
             files.remove(left)
 

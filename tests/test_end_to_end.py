@@ -164,7 +164,8 @@ def test_a_wrong_digest_is_told(project: Project) -> None:
 )
 def test_a_mistake_in_params_is_one_clear_error(project: Project, change: Any, named: str) -> None:
     project.params(change)
-    done = project.run("python", "-m", "dvc", "repro", f"pack@{FIRST}", check=False)
+    # forced, because a section no stage reads makes nothing stale
+    done = project.run("python", "-m", "dvc", "repro", "--force", "--single-item", f"pack@{FIRST}", check=False)
     project.run("git", "checkout", "--quiet", "params.yaml")
     assert done.returncode != 0
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
@@ -184,5 +185,4 @@ def test_too_few_rows_for_a_batch_names_both(project: Project) -> None:
 
 def test_no_scratch_is_left(project: Project) -> None:
     project.repro()
-    left = [path.name for path in Path(project.folder / ".work").iterdir() if path.is_dir()]
-    assert not [name for name in left if not name.startswith("pack-") and not name.startswith("train-")]
+    assert not [path for path in Path(project.folder / ".work").iterdir() if path.is_dir()]
