@@ -45,9 +45,12 @@ def verified(root_json: Path, shards_dir: Path) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: a listed shard is missing.
-        ValueError: a listed shard has other bytes.
+        ValueError: a listed shard has other bytes, or root.json is not what the dataset stage writes.
     """
-    listed = files.read_json(root_json)["shards"]
+    content = files.read_json(root_json)
+    if not isinstance(content, dict) or not isinstance(content.get("shards"), list):
+        raise ValueError(f"{root_json}: lists no shards; `dvc repro dataset` makes it anew")
+    listed = content["shards"]
     for shard in listed:
         path = shard_path(shards_dir, shard)
         if not path.is_file():

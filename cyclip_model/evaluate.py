@@ -172,6 +172,8 @@ def main(model: Path, benchmarks: Path, out: Path, predictions: Path, provenance
     from cyclip_model import towers
 
     config, sets = params.load("evaluate", EvaluateConfig), params.names("sets")
+    if not sets:
+        raise ValueError("params.yaml: sets is empty: list at least one folder of data/sets to evaluate on")
     files.prune(benchmarks, sets)
     settings = {"evaluate": config, "sets": sets}
     deps, outs = [model, benchmarks], [out, predictions]

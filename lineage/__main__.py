@@ -26,7 +26,7 @@ def lineage() -> None:
 
 @app.command()
 def trace(
-    path: Annotated[str, typer.Argument(help="An output: models/clip-0, a file inside one, or data/lists/NAME.")],
+    path: Annotated[str, typer.Argument(help="An output or a file inside one, from the current folder.")],
     rev: Annotated[str | None, typer.Option(help="Commit, branch or tag; the working tree if not given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a tree.")] = False,
 ) -> None:

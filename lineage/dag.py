@@ -10,8 +10,9 @@ import itertools
 import json
 import posixpath
 import re
+import reprlib
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,17 +113,18 @@ def load(at: Revision) -> Dag:
     """Returns the DAG of a revision.
 
     Raises:
-        ValueError: if dvc.yaml, params.yaml or dvc.lock is missing or cannot be read, naming the file and the key.
+        ValueError: if dvc.yaml, params.yaml or dvc.lock is missing, or one of them or a .dvc file cannot be read,
+            naming the file and the entry.
     """
     pipeline, params, lock = (_yaml(at, name) for name in ("dvc.yaml", "params.yaml", "dvc.lock"))
     for key in sorted(set(pipeline) - {"stages", "metrics", "plots", "artifacts"}):
         raise ValueError(f"dvc.yaml: {key} is not understood by lineage")
-    ran = lock.get("stages") or {}
+    ran = _mapping(lock, "stages", f"dvc.lock in {at}")
     instances: dict[str, Instance] = {}
     unrun: dict[str, str] = {}
     for name, declared in expand(pipeline.get("stages") or {}, params):
         if name in ran:
-            instances[name] = _instance(name, declared, ran[name])
+            instances[name] = _instance(name, declared, ran[name], f"dvc.lock in {at}: {name}")
         else:
             unrun |= dict.fromkeys(_paths(declared, "outs", "metrics", "plots"), name)
     roots = {root.path: root for file in at.tracked() if file.endswith(".dvc") for root in _roots(at, file)}
@@ -150,10 +152,13 @@ def expand(stages: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[tup
             yield f"{stage}@{key}", _fill(body, {**params, "item": item, "key": key}, stage)
 
 
-def listing(root: Path, path: str, digest: str) -> dict[str, str] | None:
+def listing(
+    root: Path, path: str, digest: str, described: Callable[[Path], dict[str, Any]] = digests.described
+) -> dict[str, str] | None:
     """Returns {relpath: md5} of a folder out, or None if it is neither in DVC's cache nor, unchanged, in the workspace.
 
-    A cached listing that does not have its own digest is damaged and is not used.
+    A cached listing that does not have its own digest is damaged and is not used. `described` is `digests.described`,
+    or one that remembers what it hashed.
     """
     if not digest.endswith(".dir"):
         return None
@@ -162,15 +167,18 @@ def listing(root: Path, path: str, digest: str) -> dict[str, str] | None:
     if hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir" == digest:
         return {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
     if (root / path).is_dir():
-        entries = digests.folder_listing(root / path)
-        if digests.listing_digest(entries) == digest:
-            return {entry["relpath"]: entry["md5"] for entry in entries}
+        here = described(root / path)
+        if here["md5"] == digest:
+            return dict(here["files"])
     return None
 
 
-def _instance(name: str, declared: Mapping[str, Any], ran: Mapping[str, Any]) -> Instance:
-    deps, outs = ({entry["path"]: _digest(entry) for entry in ran.get(kind) or []} for kind in ("deps", "outs"))
-    params = {file: dict(sections) for file, sections in (ran.get("params") or {}).items()}
+def _instance(name: str, declared: Mapping[str, Any], ran: Any, where: str) -> Instance:
+    if not isinstance(ran, dict):
+        raise ValueError(f"{where}: expected a mapping, found {reprlib.repr(ran)}")
+    deps, outs = ({entry["path"]: _digest(entry) for entry in _entries(ran, kind, where)} for kind in ("deps", "outs"))
+    recorded = _mapping(ran, "params", where)
+    params = {file: dict(_mapping(recorded, file, f"{where}: params")) for file in recorded}
     compared = [
         ("dep", set(_paths(declared, "deps")), set(deps)),
         ("out", set(_paths(declared, "outs", "metrics", "plots")), set(outs)),
@@ -186,10 +194,13 @@ def _instance(name: str, declared: Mapping[str, Any], ran: Mapping[str, Any]) ->
 
 
 def _roots(at: Revision, file: str) -> Iterator[Root]:
-    content = _yaml(at, file)
-    folder = posixpath.join(posixpath.dirname(file), content.get("wdir", "."))
-    origin = next((entry["path"] for entry in content.get("deps") or []), None)
-    for entry in content.get("outs") or []:
+    content, where = _yaml(at, file), f"{file} in {at}"
+    wdir = content.get("wdir", ".")
+    if not isinstance(wdir, str):
+        raise ValueError(f"{where}: wdir: expected a path, found {reprlib.repr(wdir)}")
+    folder = posixpath.join(posixpath.dirname(file), wdir)
+    origin = next((entry["path"] for entry in _entries(content, "deps", where)), None)
+    for entry in _entries(content, "outs", where):
         path = posixpath.normpath(posixpath.join(folder, entry["path"]))
         yield Root(path=path, digest=_digest(entry), file=file, origin=origin)
 
@@ -203,8 +214,25 @@ def _sections(declared: Mapping[str, Any]) -> set[str]:
     return {entry for entry in declared.get("params") or [] if isinstance(entry, str)}
 
 
+def _mapping(content: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
+    found = {} if content.get(key) is None else content[key]
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"{where}: {key}: expected a mapping of names, found {reprlib.repr(found)}")
+    return found
+
+
+def _entries(content: Mapping[str, Any], kind: str, where: str) -> list[dict[str, Any]]:
+    found = [] if content.get(kind) is None else content[kind]
+    if not isinstance(found, list):
+        raise ValueError(f"{where}: {kind}: expected a list, found {reprlib.repr(found)}")
+    for number, entry in enumerate(found):
+        if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+            raise ValueError(f"{where}: {kind}[{number}]: expected a mapping with a path, found {reprlib.repr(entry)}")
+    return found
+
+
 def _digest(entry: Mapping[str, Any]) -> str:
-    return str(entry.get(entry.get("hash", "md5")) or entry.get("etag") or entry.get("checksum") or "")
+    return str(entry.get(str(entry.get("hash", "md5"))) or entry.get("etag") or entry.get("checksum") or "")
 
 
 def _fill(value: Any, context: Mapping[str, Any], stage: str) -> Any:

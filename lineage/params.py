@@ -18,7 +18,7 @@ NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
 """Snapshot, objective and set names: they are interpolated into commands that reach a shell."""
 
 SECTIONS = frozenset(
-    "seed snapshots objectives seeds sets runner losses source download measure select pack dataset "
+    "snapshots objectives seeds sets runner losses source download measure select pack dataset "
     "benchmarks train evaluate compare audit".split()
 )
 """Every top-level key params.yaml may have."""

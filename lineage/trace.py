@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -21,7 +21,10 @@ LISTS = "data/lists"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """One check: a data dep against its producers, or the code, params or command of a stage against the revision's."""
+    """One check: a data dep against its producers, or the code, params or command of a stage against the revision's.
+
+    In the working tree a producer's out that is on disk is held against the disk as well.
+    """
 
     stage: str
     kind: Kind
@@ -76,15 +79,17 @@ def trace(path: str, rev: str | None = None, root: Path | None = None) -> Trace:
     """Returns the lineage of an output at a git revision, or in the working tree.
 
     Args:
-        path: an out, a file inside an out, a parent folder of outs or a root, relative to `root`.
-        rev: commit, branch or tag; None is the working tree, where the content of `path` is checked too.
-        root: the project's root; the current folder if None.
+        path: an out, a file inside an out, a parent folder of outs or a root, relative to `root`, or to the current
+            folder if that is None.
+        rev: commit, branch or tag; None is the working tree, where outs that are on disk are checked too.
+        root: the project's root; if None, the nearest folder with a dvc.yaml, from the current one up.
 
     Raises:
         ValueError: for an unknown revision, or a path that no stage makes and no .dvc file holds.
     """
-    root = (root or Path.cwd()).resolve()
-    return _Walk(dag.load(dag.revision(root, rev))).from_path(_relative(path, root))
+    base = (root or Path.cwd()).resolve()
+    root = base if root else _project(base)
+    return _Walk(dag.load(dag.revision(root, rev))).from_path(_relative(path, root, base))
 
 
 class _Walk:
@@ -94,6 +99,7 @@ class _Walk:
         self.graph, self.at = graph, graph.revision
         self.outs, self.makers = graph.outs(), graph.makers()
         self.tracked = frozenset(self.at.tracked())
+        self.described = functools.cache(digests.described)
         self.listing = functools.cache(self._listing)
         self.git_md5 = functools.cache(self._git_md5)
         self.params_file = functools.cache(self._params_file)
@@ -125,15 +131,13 @@ class _Walk:
         return self._start_edge(path, digest, makers)
 
     def _start_edge(self, path: str, digest: str | None, makers: tuple[str, ...]) -> Edge:
-        here = self.at.root / path
-        kind: Kind = "asked"
-        state: State = "good"
-        note = ""
-        if digest is None:
-            kind, (state, note) = "file", _compare(None, None)
-        elif self.at.commit is None and here.exists():
-            kind, (state, note) = "file", _compare(digests.dvc_digest(here), digest)
-            note = note and f"what is on disk is not what ran: {note}"
+        state, note = _compare(digest, digest)
+        outs = edges.producing(path, self.outs)
+        inside = digest if path.startswith(outs[0] + "/") else None
+        present, differing = self._on_disk({path: inside} if inside else {out: self.outs[out] for out in outs})
+        kind: Kind = "file" if present or digest is None else "asked"
+        if differing:
+            state, note = "broken", differing
         return Edge(stage="", kind=kind, path=path, digest=digest or "", state=state, note=note, makers=makers)
 
     def _edges(self, instance: dag.Instance) -> Iterator[Edge]:
@@ -159,11 +163,26 @@ class _Walk:
         makers = self._makers(path)
         unrun = sorted({name for name in makers if name in self.graph.unrun.values()})
         if unrun:
-            state, note = "broken", f"{', '.join(unrun)} has no entry in dvc.lock: it has not run"
+            note = f"{', '.join(unrun)} has no entry in dvc.lock: it has not run"
             return Edge(stage=stage, kind="data", path=path, digest=recorded, state="broken", note=note, makers=makers)
         state, note = _compare(recorded, edges.digest_from(path, self._outs_with_tracked(path), self.listing))
         note = note and f"{note} ({', '.join(makers)})"
+        _, differing = self._on_disk({out: self.outs[out] for out in edges.producing(path, self.outs)})
+        if differing and state != "broken":
+            state, note = "broken", differing
         return Edge(stage=stage, kind="data", path=path, digest=recorded, state=state, note=note, makers=makers)
+
+    def _on_disk(self, recorded: Mapping[str, str]) -> tuple[bool, str]:
+        """Returns whether any of these paths is on disk, and a note of those that are there with another digest."""
+        here = self.at.root
+        there = [path for path in recorded if self.at.commit is None and (here / path).exists()]
+        found = {path: self.described(here / path)["md5"] for path in there}
+        differing = ", ".join(
+            f"{path} is {md5[:12]}, recorded {recorded[path][:12] or 'none'}"
+            for path, md5 in found.items()
+            if md5 != recorded[path]
+        )
+        return bool(found), differing and f"what is on disk is not what ran: {differing}"
 
     def _code_edge(self, stage: str, code: dict[str, str]) -> Edge:
         """Returns one edge for all the files of a stage that git tracks."""
@@ -208,7 +227,7 @@ class _Walk:
         return {**{file: self.git_md5(file) or "" for file in visible}, **self.outs}
 
     def _listing(self, out: str) -> edges.Listing | None:
-        return dag.listing(self.at.root, out, self.outs[out])
+        return dag.listing(self.at.root, out, self.outs[out], self.described)
 
     def _git_md5(self, path: str) -> str | None:
         """Returns DVC's digest of a file or folder of the revision itself, None if there is none."""
@@ -250,9 +269,19 @@ def _value(content: Any, key: str) -> Any:
         return None
 
 
-def _relative(path: str, root: Path) -> str:
-    """Returns a path as it stands in dvc.yaml: relative to the root, with `/`; symbolic links are not followed."""
-    absolute = Path(path) if Path(path).is_absolute() else root / path
+def _project(folder: Path) -> Path:
+    """Returns the nearest folder with a dvc.yaml, from a folder up to the root of its git repository, else itself."""
+    for above in (folder, *folder.parents):
+        if (above / "dvc.yaml").is_file():
+            return above
+        if (above / ".git").exists():
+            break
+    return folder
+
+
+def _relative(path: str, root: Path, base: Path) -> str:
+    """Returns a path given relative to `base` as it stands in dvc.yaml; symbolic links are not followed."""
+    absolute = base / path
     parts: list[str] = []
     for part in absolute.parts:
         parts = parts[:-1] if part == ".." else [*parts, part]

@@ -81,6 +81,7 @@ def main(source: Path, raw: Path, provenance: Path) -> None:
         pairs = records.read_table(source / "source.parquet", records.SOURCE).to_pylist()
         fetched = store.FetchStore(store.root(), snapshot)
         with contextlib.closing(fetched):
+            fetched.expect(pair["uid"] for pair in pairs)
             copy_earlier(fetched, store.root(), earlier, pairs)
             ledger = collect(pairs, fetched, this, config=config, runner=runner)
             fetched.mark_complete(pair["uid"] for pair in pairs)
@@ -129,7 +130,9 @@ def collect(
     pairs = sorted(pairs, key=lambda pair: pair["uid"])
     shards = [pairs[start : start + config.rows_per_shard] for start in range(0, len(pairs), config.rows_per_shard)]
     (this.scratch / "raw").mkdir(exist_ok=True)
-    with demo_sites(config.demo_site, this.instance) as sites:
+    # a demo that is not laid down here is missed only where something is to be fetched
+    site = config.demo_site if any(pair["uid"] not in fetched for pair in pairs) else None
+    with demo_sites(site, this.instance) as sites:
         with Gateway(
             {pair["uid"]: pair["url"] for pair in pairs},
             fetched,

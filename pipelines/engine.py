@@ -39,6 +39,11 @@ class RunnerConfig:
     download_threads: int
     """Fetches each of them keeps going at once, >= 1."""
 
+    def __post_init__(self) -> None:
+        for name in ("num_workers", "download_processes", "download_threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, not {getattr(self, name)}")
+
     def arguments(self) -> list[str]:
         """Returns the runner as Beam's command-line options."""
         embedded = [f"--direct_num_workers={self.num_workers}", f"--direct_running_mode={self.running_mode}"]
@@ -80,6 +85,7 @@ def run_grouped(
     Raises:
         ValueError: as in `run_tasks`; no group's receipt counts that was made without a failed task's part.
     """
+    _quieten_beam()
     import apache_beam as beam
 
     mapped, reduced = receipts / "map", receipts / "reduce"
@@ -103,6 +109,12 @@ def run_grouped(
     return [_receipt(reduced, name) for name in sorted(names)]
 
 
+def _quieten_beam() -> None:
+    """Keeps Beam from warning, when first imported, of clients of services it could have."""
+    for name in ("apache_beam", "root"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 def _read(beam_pipeline: Any, label: str, tasks: Sequence[Any]) -> Any:
     import apache_beam as beam
 
@@ -116,8 +128,6 @@ def _map(function: Callable[[Any], Any]) -> Any:
 
 
 def _pipeline(runner: RunnerConfig) -> Any:
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)  # on import it warns of clients it could have
-    logging.getLogger("root").setLevel(logging.ERROR)
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 

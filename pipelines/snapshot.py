@@ -3,6 +3,7 @@
 A snapshot is a folder data/lists/NAME, tracked by DVC, and its name in params.yaml's `snapshots`, oldest first.
 """
 
+import contextlib
 import dataclasses
 import logging
 import shutil
@@ -15,7 +16,7 @@ import typer
 import yaml
 
 from lineage import digests, files, params, stage
-from pipelines import lists
+from pipelines import descriptions, lists, store
 
 logger = logging.getLogger("clipline")
 
@@ -44,12 +45,19 @@ def remove(name: Annotated[str, typer.Argument(help="name of the snapshot")]) ->
         remove_list(name)
 
 
+@app.command()
+def refetch(name: Annotated[str, typer.Argument(help="name of the snapshot")]) -> None:
+    """Marks what a snapshot failed to fetch to be tried anew; what it fetched well stays as it is."""
+    with stage.user_errors():
+        refetch_failed(name)
+
+
 @app.command("list")
 def list_() -> None:
     """Lists the snapshots, oldest first."""
     with stage.user_errors():
         for name in params.names("snapshots"):
-            description = lists.load(LISTS / name) if (LISTS / name).is_dir() else None
+            description = descriptions.load(LISTS / name) if (LISTS / name).is_dir() else None
             state = f"{description.format}, {len(description.files)} file(s)" if description else "not in the workspace"
             sys.stdout.write(f"{name}  {state}\n")
 
@@ -62,9 +70,11 @@ def add_list(path: Path, name: str, mapping: dict[str, str]) -> None:
     """
     params.check_name(name, "snapshot name")
     listed = params.names("snapshots")
-    made = _copy(path, name, lists.describe(path, mapping))
+    made = _copy(path, name, descriptions.describe(path, mapping))
     target = LISTS / name
     try:
+        if next(lists.read(made), None) is None:
+            raise ValueError(f"{path}: the list has no rows")
         _refuse_other(target, made, name, listed)
         _track(made, target)
     finally:
@@ -93,6 +103,22 @@ def remove_list(name: str) -> None:
     logger.info("snapshot %s is out of params.yaml; its data are in DVC's cache, add it again to bring them back", name)
 
 
+def refetch_failed(name: str) -> None:
+    """Marks the snapshot's failed fetches in the store; the next run of its download asks the web again.
+
+    Raises:
+        ValueError: if there is no such snapshot.
+    """
+    if name not in params.names("snapshots"):
+        raise ValueError(f"snapshot {name!r} is not in params.yaml")
+    with contextlib.closing(store.FetchStore(store.root(), name)) as fetched:
+        marked = fetched.retry_failed()
+    logger.info(
+        "%s: %d failed fetches will be tried anew by `dvc repro --force --single-item download@%s`; then `dvc repro`",
+        *(name, marked, name),
+    )
+
+
 def parse_mapping(pairs: list[str]) -> dict[str, str]:
     """Returns {field: column} of FIELD=COLUMN words.
 
@@ -105,7 +131,7 @@ def parse_mapping(pairs: list[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)  # type: ignore[misc]
 
 
-def _copy(path: Path, name: str, description: lists.ListDescription) -> Path:
+def _copy(path: Path, name: str, description: descriptions.ListDescription) -> Path:
     """Returns a scratch folder with the list's files and its description."""
     made = stage.WORK / f"list-{name}"
     files.remove(made)
@@ -115,7 +141,7 @@ def _copy(path: Path, name: str, description: lists.ListDescription) -> Path:
     content = dataclasses.asdict(description)
     if description.header:
         del content["header"]  # said only where it is not so
-    files.write_json(made / lists.DESCRIPTION, content)
+    files.write_json(made / descriptions.DESCRIPTION, content)
     return made
 
 

@@ -25,9 +25,12 @@ from warcio.archiveiterator import ArchiveIterator
 from warcio.exceptions import ArchiveLoadFailed
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
+from yarl import URL
 
-from lineage import digests, files, records
+from lineage import digests, files, reasons, records
 
+_REFUSED_BY_PARAMS = frozenset({"address_not_allowed"})
+"""Reasons that say nothing of the web: another download.allow_addresses may give another answer."""
 ATTEMPTS = pa.schema(
     [("uid", pa.string()), ("url", pa.string()), ("final_url", pa.string()), ("outcome", pa.string())]
     + [("reason", pa.string()), ("message", pa.string()), ("status", pa.int64()), ("headers", pa.string())]
@@ -44,7 +47,7 @@ class FetchRecord:
     uid: str
     url: str
     outcome: str
-    """ok or failed."""
+    """ok, failed, or retry: a mark that the uid's earlier record no longer counts."""
     reason: str | None
     """One of lineage.reasons.DOWNLOAD, None where ok."""
     message: str
@@ -78,7 +81,7 @@ class FetchStore:
         self._folder = root / "fetch" / snapshot
         self._folder.mkdir(parents=True, exist_ok=True)
         self._index, found = _open_index(self._folder / "index.jsonl")
-        self._records = {record.uid: record for record in found}
+        self._records = _counting(found)
         self._segment: BinaryIO | None = None
 
     def __contains__(self, uid: str) -> bool:
@@ -98,9 +101,8 @@ class FetchStore:
         if body is not None:
             warc, offset = self._write_body(record, body)
             record = dataclasses.replace(record, warc=warc, offset=offset)
-        line = json.dumps(dataclasses.asdict(record), sort_keys=True, ensure_ascii=False)
-        self._index.write(line.encode() + b"\n")
-        self._index.flush()
+            self._read(record)  # what does not read back must not count as kept
+        self._append(record)
         self._records[record.uid] = record
         return record
 
@@ -110,7 +112,27 @@ class FetchStore:
         Raises:
             ValueError: if the stored bytes are damaged, naming the segment and the offset.
         """
-        record = self._records[uid]
+        return self._read(self._records[uid])
+
+    def expect(self, uids: Iterable[str]) -> None:
+        """Takes the mark of completeness away where some of `uids` has no record yet."""
+        if any(uid not in self._records for uid in uids):
+            (self._folder / "complete.json").unlink(missing_ok=True)
+
+    def retry_failed(self) -> int:
+        """Marks every failed record to be fetched anew; returns how many. The records stay, as evidence."""
+        failed = [record for record in self._records.values() if record.outcome == "failed"]
+        for record in failed:
+            self._append(dataclasses.replace(record, outcome="retry", reason=None))
+            del self._records[record.uid]
+        return len(failed)
+
+    def _append(self, record: FetchRecord) -> None:
+        line = json.dumps(dataclasses.asdict(record), sort_keys=True, ensure_ascii=False)
+        self._index.write(line.encode() + b"\n")
+        self._index.flush()
+
+    def _read(self, record: FetchRecord) -> bytes:
         assert record.warc is not None and record.offset is not None
         path = self._root / "fetch" / record.warc
         try:
@@ -118,7 +140,8 @@ class FetchStore:
                 file.seek(record.offset)
                 content = next(iter(ArchiveIterator(file))).content_stream().read()
         except (OSError, EOFError, StopIteration, ValueError, zlib.error, ArchiveLoadFailed) as error:
-            raise ValueError(f"{path}: no record at byte {record.offset} ({error}); {_REMEDY}") from None
+            what = type(error).__name__  # its text may be the file's bytes
+            raise ValueError(f"{path}: no record at byte {record.offset} ({what}); {_REMEDY}") from None
         if digests.sha256_bytes(content) != record.sha256:
             raise ValueError(f"{path}: the record at byte {record.offset} has another sha256; {_REMEDY}")
         return bytes(content)
@@ -131,7 +154,7 @@ class FetchStore:
         wanted = {uid for uid in uids if uid not in self._records}
         found = [
             record
-            for record in _read_index(self._root / "fetch" / earlier / "index.jsonl")
+            for record in _counting(_read_index(self._root / "fetch" / earlier / "index.jsonl")).values()
             if record.uid in wanted and record.outcome == "ok"
         ]
         for record in found:
@@ -158,12 +181,14 @@ class FetchStore:
 
     def _write_body(self, record: FetchRecord, body: bytes) -> tuple[str, int]:
         if self._segment is None:
-            number = 1 + max((int(path.name[:5]) for path in self._folder.glob("*.warc.gz")), default=-1)
+            named = self._folder.glob("[0-9][0-9][0-9][0-9][0-9].warc.gz")
+            number = 1 + max((int(path.name[:5]) for path in named), default=-1)
             self._segment = (self._folder / f"{number:05d}.warc.gz").open("xb")
         offset = self._segment.tell()
         writer = WARCWriter(self._segment, gzip=True)
         head = StatusAndHeaders(f"{record.status} -", list(record.headers.items()), protocol="HTTP/1.1")
-        warc = writer.create_warc_record(record.final_url, "response", payload=io.BytesIO(body), http_headers=head)
+        uri = str(URL(record.final_url))  # warcio reads HTTP headers back for lower-case http and https alone
+        warc = writer.create_warc_record(uri, "response", payload=io.BytesIO(body), http_headers=head)
         writer.write_record(warc)
         warc.raw_stream.close()  # by now a temporary file of warcio's
         self._segment.flush()
@@ -209,10 +234,28 @@ def _read_index(path: Path, *, repair: bool = False) -> list[FetchRecord]:
     whole = content[: content.rfind(b"\n") + 1]
     if repair and len(whole) != len(content):
         os.truncate(path, len(whole))
+    return [_parsed(path, number, line) for number, line in enumerate(whole.split(b"\n"), 1) if line]
+
+
+def _parsed(path: Path, number: int, line: bytes) -> FetchRecord:
     try:
-        return [FetchRecord(**json.loads(line)) for line in whole.split(b"\n") if line]
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: a line is no record ({error}); {_REMEDY}") from None
+        record = FetchRecord(**json.loads(line))
+        good = {"ok": record.reason is None, "retry": True, "failed": record.reason in reasons.DOWNLOAD}
+        if not good[record.outcome]:
+            raise ValueError(f"outcome {record.outcome} with reason {record.reason}")
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}:{number}: no fetch record ({str(error)[:100]!r}); {_REMEDY}") from None
+    return record
+
+
+def _counting(found: Iterable[FetchRecord]) -> dict[str, FetchRecord]:
+    """Returns the record that counts of each uid: its last, unless that is a mark, or a refusal by our own params."""
+    last = {record.uid: record for record in found}
+    return {
+        uid: record
+        for uid, record in last.items()
+        if record.outcome != "retry" and record.reason not in _REFUSED_BY_PARAMS
+    }
 
 
 def _attempt(record: FetchRecord) -> dict[str, Any]:

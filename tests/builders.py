@@ -18,7 +18,7 @@ from pipelines import engine, rules, tar
 from pipelines.pictures import sniff
 
 PARAMS: dict[str, Any] = {
-    "seed": 0,
+    "seeds": [0],
     "snapshots": ["s1"],
     "runner": {
         "name": "FnApiRunner",

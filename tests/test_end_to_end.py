@@ -140,6 +140,13 @@ def project_outs(lock: bytes) -> Any:
     return yaml.safe_load(lock)
 
 
+def test_dvc_checkout_leaves_the_lists(project: Project) -> None:
+    project.run("python", "-m", "dvc", "checkout", "--quiet")
+    assert project.run("python", "-m", "dvc", "data", "status").stdout.count("deleted") == 0
+    assert (project.folder / f"data/lists/{FIRST}/list.json").is_file()
+    assert (project.folder / "data/sets/emoji/set.json").is_file()
+
+
 def test_a_wrong_digest_is_told(project: Project) -> None:
     lock = project.folder / "dvc.lock"
     good = lock.read_text()

@@ -112,6 +112,22 @@ def test_params_has_known_sections_only() -> None:
     assert set(PARAMS) <= params.SECTIONS
 
 
+def test_what_reaches_a_shell_is_a_plain_name() -> None:
+    for key in ("snapshots", "objectives", "sets"):
+        assert params.names(key, ROOT / "params.yaml")
+    assert params.seeds(ROOT / "params.yaml")
+
+
+def test_dvc_sees_the_roots_of_the_dag() -> None:
+    from dvc.repo import Repo
+
+    with Repo(str(ROOT)) as repo:
+        seen = {stage.relpath for stage in repo.index.stages if stage.is_data_source}
+    tracked = {path.relative_to(ROOT).as_posix() for path in (ROOT / "data").rglob("*.dvc")}
+    assert seen == tracked
+    assert len(tracked) == len(PARAMS["snapshots"]) + len(PARAMS["sets"])
+
+
 def test_every_line_of_params_with_a_number_has_a_comment() -> None:
     lines = (ROOT / "params.yaml").read_text().splitlines()
     bare = [line for line in lines if re.search(r":\s+-?[\d\[]", line) and "#" not in line]

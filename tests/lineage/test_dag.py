@@ -103,6 +103,53 @@ def test_a_file_that_is_missing_or_broken_is_named(project: Path, name: str) -> 
     assert dag.load(dag.revision(project, "HEAD")).instances
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("null", "expected a mapping, found None"),
+        ("[1]", r"expected a mapping, found \[1\]"),
+        ("{deps: x}", "deps: expected a list, found 'x'"),
+        ("{deps: [5]}", r"deps\[0\]: expected a mapping with a path, found 5"),
+        ("{outs: [{md5: a}]}", r"outs\[0\]: expected a mapping with a path, found {'md5': 'a'}"),
+        ("{outs: [{path: a}, {path: 3}]}", r"outs\[1\]: expected a mapping with a path, found {'path': 3}"),
+        ("{params: [a]}", r"params: expected a mapping of names, found \['a'\]"),
+        ("{params: {params.yaml: 5}}", "params: params.yaml: expected a mapping of names, found 5"),
+        ("{params: {params.yaml: {5: 5}}}", "params: params.yaml: expected a mapping of names, found {5: 5}"),
+    ],
+)
+def test_a_malformed_lock_entry_is_named(project: Path, entry: str, message: str) -> None:
+    (project / "dvc.lock").write_text(f"stages:\n  select: {entry}\n")
+    with pytest.raises(ValueError, match=f"^dvc.lock in the working tree: select: {message}"):
+        dag.load(dag.revision(project, None))
+    (project / "dvc.lock").write_text("stages: 5\n")
+    with pytest.raises(
+        ValueError, match=r"^dvc\.lock in the working tree: stages: expected a mapping of names, found 5"
+    ):
+        dag.load(dag.revision(project, None))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("- 5", "expected a mapping"),
+        ("outs: x", "outs: expected a list, found 'x'"),
+        ("outs:\n- 5", r"outs\[0\]: expected a mapping with a path, found 5"),
+        ("outs: [{path: 3}]", r"outs\[0\]: expected a mapping with a path, found {'path': 3}"),
+        ("deps: [null]", r"deps\[0\]: expected a mapping with a path, found None"),
+        ("wdir: 5", "wdir: expected a path, found 5"),
+    ],
+)
+def test_a_malformed_dvc_file_is_named(project: Path, content: str, message: str) -> None:
+    (project / "data/lists/s1.dvc").write_text(content)
+    with pytest.raises(ValueError, match=rf"^data/lists/s1\.dvc in the working tree: {message}"):
+        dag.load(dag.revision(project, None))
+
+
+def test_an_odd_name_of_a_hash_is_no_traceback(project: Path) -> None:
+    (project / "data/lists/s1.dvc").write_text("outs: [{path: s1, hash: [a]}]")
+    assert dag.load(dag.revision(project, None)).roots["data/lists/s1"].digest == ""
+
+
 def test_a_revision_may_be_any_name_of_a_commit(pristine: Path) -> None:
     head = call(pristine, "git", "rev-parse", "HEAD")
     for rev in ("main", "HEAD", head[:8], "main~0"):

@@ -66,8 +66,8 @@ def test_a_section_fills_its_dataclass(file: Path) -> None:
 
 def test_numbers_read_as_dvc_reads_them(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
-    file.write_text("seed: 1e-06\nsnapshots: [no, 1_000]\n")
-    assert params.read(file) == {"seed": 1e-06, "snapshots": ["no", 1000]}
+    file.write_text("seeds: 1e-06\nsnapshots: [no, 1_000]\n")
+    assert params.read(file) == {"seeds": 1e-06, "snapshots": ["no", 1000]}
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,8 @@ def test_a_flipped_out_breaks_every_edge_that_reads_it(project: Path) -> None:
         r"(  source@s1:(?:.*\n)+?    outs:\n    - path: data/source/s1\n      hash: md5\n      md5: )..",
         r"\g<1>zz",
     )
+    assert [edge.stage for edge in broken(trace("data/shards/s1"))] == ["pack@s1", "select"]
+    shutil.rmtree(project / "data/source/s1")
     found = trace("data/shards/s1")
     assert [edge.stage for edge in broken(found)] == ["pack@s1"]
     unchecked = [(edge.stage, edge.path) for edge in found.edges() if edge.state == "unchecked"]

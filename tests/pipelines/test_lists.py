@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lineage import files
-from pipelines import lists
+from pipelines import descriptions, lists
 
 Cells = list[tuple[str | None, Any, Any]]
 
@@ -17,8 +17,8 @@ Cells = list[tuple[str | None, Any, Any]]
 def read(path: Path, mapping: dict[str, str] | None = None) -> Cells:
     """Returns (reason, url, caption) of each row, read as from data/lists."""
     folder = path if path.is_dir() else path.parent
-    description = lists.describe(path, mapping or {})
-    files.write_json(folder / lists.DESCRIPTION, vars(description))
+    description = descriptions.describe(path, mapping or {})
+    files.write_json(folder / descriptions.DESCRIPTION, vars(description))
     return [
         (row.reason, *((row.values["url"], row.values["caption"]) if row.values else (None, None)))
         for row in lists.read(folder)
@@ -46,7 +46,7 @@ def test_text_formats(tmp_path: Path, name: str, bom: bytes, end: str) -> None:
 
 def test_rows_are_numbered_by_their_last_line(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", 'url,caption\nhttp://a/1,"two\nlines"\n\nhttp://a/2,b\n')
-    files.write_json(tmp_path / lists.DESCRIPTION, vars(lists.describe(path, {})))
+    files.write_json(tmp_path / descriptions.DESCRIPTION, vars(descriptions.describe(path, {})))
     assert [(row.file, row.number) for row in lists.read(tmp_path)] == [("a.csv", 3), ("a.csv", 5)]
 
 
@@ -78,7 +78,7 @@ def test_cc12m_has_no_header(tmp_path: Path) -> None:
     path.write_text("7\thttp://a/1\ta cat\n")
     assert read(path, {"caption": "3"}) == [(None, "http://a/1", "a cat")]
     with pytest.raises(ValueError, match=r"no caption column; columns: 1, 2, 3; name one with --map caption=COLUMN"):
-        lists.describe(path, {})
+        descriptions.describe(path, {})
 
 
 def test_jsonl(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_jsonl_fields_are_looked_for_beyond_the_first_line(tmp_path: Path) -> No
     path = write(
         tmp_path / "a.ndjson", 'broken\n{"url": "http://a/1"}\n{"url": "http://a/2", "caption": "x", "source": 1}\n'
     )
-    assert lists.describe(path, {}).columns == {"url": "url", "caption": "caption", "origin": "source"}
+    assert descriptions.describe(path, {}).columns == {"url": "url", "caption": "caption", "origin": "source"}
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_an_empty_list_with_a_header_has_no_rows(tmp_path: Path) -> None:
     pq.write_table(
         pa.table({"url": pa.array([], pa.string()), "caption": pa.array([], pa.string())}), tmp_path / "a.parquet"
     )
-    (tmp_path / lists.DESCRIPTION).unlink()
+    (tmp_path / descriptions.DESCRIPTION).unlink()
     assert read(tmp_path / "a.parquet") == []
 
 
@@ -156,7 +156,7 @@ def test_an_empty_list_with_a_header_has_no_rows(tmp_path: Path) -> None:
         ("a.jsonl", "\n\n[]\n", "no url column; columns: none"),
         ("a.csv", "url,words\n", "no caption column; columns: url, words; name one with --map caption=COLUMN"),
         ("a.csv", "caption,words\n", "no url column"),
-        ("a.csv", b"\xff\xfeu\x00r\x00l\x00", "no url column"),
+        ("a.csv", b"\xff\xfeu\x00r\x00l\x00", "not text; is it parquet, or compressed"),
         ("a.csv", 'url,"caption', "cannot be read as csv"),
         ("a.parquet", "url", "a.parquet: cannot be read as parquet"),
         ("a.xlsx", "url", "expected files of one of the formats .csv, .jsonl, .ndjson, .parquet, .tsv"),
@@ -164,49 +164,49 @@ def test_an_empty_list_with_a_header_has_no_rows(tmp_path: Path) -> None:
 )
 def test_what_is_no_list_is_one_clear_error(tmp_path: Path, name: str, content: bytes | str, words: str) -> None:
     with pytest.raises(ValueError, match=words.replace(".", r"\.")) as caught:
-        lists.describe(write(tmp_path / name, content), {})
+        descriptions.describe(write(tmp_path / name, content), {})
     assert "\n" not in str(caught.value)
 
 
 def test_bad_mappings(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "url,caption\n")
     with pytest.raises(ValueError, match=r"--map picture=url: unknown field picture; fields: url, caption"):
-        lists.describe(path, {"picture": "url"})
+        descriptions.describe(path, {"picture": "url"})
     with pytest.raises(ValueError, match=r"--map url=link: no such column; columns: url, caption"):
-        lists.describe(path, {"url": "link"})
+        descriptions.describe(path, {"url": "link"})
 
 
 def test_files_that_are_missing_or_differ(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.csv: no such file"):
-        lists.describe(tmp_path / "nowhere.csv", {})
+        descriptions.describe(tmp_path / "nowhere.csv", {})
     with pytest.raises(ValueError, match="an empty folder"):
-        lists.describe(tmp_path, {})
+        descriptions.describe(tmp_path, {})
     with pytest.raises(ValueError, match=r"list\.json: not there; add lists with"):
-        lists.load(tmp_path)
+        descriptions.load(tmp_path)
     write(tmp_path / "a.csv", "url,caption\n")
     write(tmp_path / "b.csv", "caption,url\n")
     with pytest.raises(ValueError, match=r"b\.csv: its columns .* differ from those of a\.csv"):
-        lists.describe(tmp_path, {})
+        descriptions.describe(tmp_path, {})
     write(tmp_path / "b.tsv", "")
     with pytest.raises(ValueError, match="files of one of the formats"):
-        lists.describe(tmp_path, {})
+        descriptions.describe(tmp_path, {})
 
 
 def test_a_damaged_folder_names_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "url,caption\n")
-    files.write_json(tmp_path / lists.DESCRIPTION, vars(lists.describe(path, {})))
+    files.write_json(tmp_path / descriptions.DESCRIPTION, vars(descriptions.describe(path, {})))
     path.unlink()
     with pytest.raises(ValueError, match=r"a\.csv: listed in list\.json but not there"):
         list(lists.read(tmp_path))
-    files.write_json(tmp_path / lists.DESCRIPTION, {"format": "csv"})
+    files.write_json(tmp_path / descriptions.DESCRIPTION, {"format": "csv"})
     with pytest.raises(ValueError, match=r"list\.json: not the description of a list"):
-        lists.load(tmp_path)
+        descriptions.load(tmp_path)
 
 
 def test_a_parquet_file_cut_off_is_one_error(tmp_path: Path) -> None:
     table = pa.table({"url": [f"http://a/{n}" for n in range(1000)], "caption": ["x"] * 1000})
     pq.write_table(table, tmp_path / "a.parquet")
-    files.write_json(tmp_path / lists.DESCRIPTION, vars(lists.describe(tmp_path / "a.parquet", {})))
+    files.write_json(tmp_path / descriptions.DESCRIPTION, vars(descriptions.describe(tmp_path / "a.parquet", {})))
     content = bytearray((tmp_path / "a.parquet").read_bytes())
     content[8:600] = bytes(592)
     (tmp_path / "a.parquet").write_bytes(bytes(content))

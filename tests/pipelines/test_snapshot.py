@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from lineage import params, stage
-from pipelines import lists, snapshot
+from pipelines import descriptions, snapshot
 from tests.builders import contents
 
 PARAMS = """# every number
-seed: 0        # of whatever draws
+seeds: [0]     # of whatever draws
 
 snapshots: []   # oldest first
 objectives: [clip,   cyclip]
@@ -165,7 +165,7 @@ def test_a_folder_of_files(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("x", "y"):
         Path("many", f"{name}.csv").write_text("1\thttp://a/1\n".replace("\t", ","))
     snapshot.add(Path("many"), name="s1", map=[])
-    assert lists.load(Path("data/lists/s1")) == lists.ListDescription(
+    assert descriptions.load(Path("data/lists/s1")) == descriptions.ListDescription(
         format="csv", files=["x.csv", "y.csv"], columns={"url": "2", "caption": "1"}, header=False
     )
     snapshot.list_()

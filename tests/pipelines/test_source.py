@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lineage import digests, files, records
-from pipelines import lists, source
+from pipelines import descriptions, lists, source
 from tests.builders import contents, enter
 
 
@@ -78,7 +78,7 @@ def test_repeats_are_counted_by_uid() -> None:
 def add_list(name: str, text: str | bytes) -> Path:
     folder = Path("data/lists/s1")
     files.write_bytes(folder / name, text if isinstance(text, bytes) else text.encode())
-    files.write_json(folder / lists.DESCRIPTION, vars(lists.describe(folder / name, {})))
+    files.write_json(folder / descriptions.DESCRIPTION, vars(descriptions.describe(folder / name, {})))
     return folder
 
 
@@ -116,7 +116,7 @@ def test_no_jsonl_row_is_lost(rows: list[Any]) -> None:
         folder = Path(name)
         text = "".join(json.dumps(content) + "\n" for content in [{"url": 1, "caption": 2, "license": 3}, *rows])
         (folder / "a.jsonl").write_text(text)
-        files.write_json(folder / lists.DESCRIPTION, vars(lists.describe(folder / "a.jsonl", {})))
+        files.write_json(folder / descriptions.DESCRIPTION, vars(descriptions.describe(folder / "a.jsonl", {})))
         check_conserved(folder, len(rows) + 1)
 
 
@@ -126,7 +126,7 @@ def test_no_line_of_hostile_csv_ends_the_run(body: bytes) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "a.csv").write_bytes(b"url,caption\nhttp://a/1,first\n" + body + b"\nhttp://a/2,last\n")
-        files.write_json(folder / lists.DESCRIPTION, vars(lists.describe(folder / "a.csv", {})))
+        files.write_json(folder / descriptions.DESCRIPTION, vars(descriptions.describe(folder / "a.csv", {})))
         found = list(lists.read(folder))
         assert found[0].values == {"url": "http://a/1", "caption": "first"}
         check_conserved(folder, len(found))

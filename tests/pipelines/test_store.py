@@ -185,8 +185,48 @@ def test_a_damaged_index_is_named(line: bytes, tmp_path: Path) -> None:
     filled(tmp_path)
     index = tmp_path / "fetch/s1/index.jsonl"
     index.write_bytes(line + index.read_bytes())
-    with pytest.raises(ValueError, match=r"index\.jsonl: a line is no record"):
+    with pytest.raises(ValueError, match=r"index\.jsonl:1: no fetch record"):
         FetchStore(tmp_path, "s1")
+
+
+@pytest.mark.parametrize("url", ["HTTP://B.example/u1", "http://b.example/ä b/u1", "https://b.example/%41"])
+def test_a_url_in_any_spelling_reads_back(url: str, tmp_path: Path, opened: list[FetchStore]) -> None:
+    opened.append(fetched := FetchStore(tmp_path, "s1"))
+    fetched.put(dataclasses.replace(ok("u1", b"one"), final_url=url), b"one")
+    assert fetched.body("u1") == b"one"
+
+
+def test_a_refusal_by_our_own_params_is_asked_again(tmp_path: Path, opened: list[FetchStore]) -> None:
+    first = FetchStore(tmp_path, "s1")
+    first.put(failed("u1", "address_not_allowed"), None)
+    assert first["u1"].reason == "address_not_allowed"
+    first.close()
+    opened.append(again := FetchStore(tmp_path, "s1"))
+    assert "u1" not in again
+    again.put(ok("u1", b"one"), b"one")
+    assert again.body("u1") == b"one"
+
+
+def test_failed_records_are_tried_again_when_told_and_good_ones_stay(tmp_path: Path, opened: list[FetchStore]) -> None:
+    filled(tmp_path)
+    told = FetchStore(tmp_path, "s1")
+    assert told.retry_failed() == 1
+    told.close()
+    opened.append(again := FetchStore(tmp_path, "s1"))
+    assert "u2" not in again
+    assert again.body("u1") == b"one"
+    index = (tmp_path / "fetch/s1/index.jsonl").read_text()
+    assert "HTTP 404" in index, "what the web once said stays as evidence"
+
+
+def test_completeness_is_of_the_uids_expected(tmp_path: Path, opened: list[FetchStore]) -> None:
+    opened.append(fetched := FetchStore(tmp_path, "s1"))
+    fetched.put(ok("u1", b"one"), b"one")
+    fetched.mark_complete(["u1"])
+    fetched.expect(["u1"])
+    assert store.is_complete(tmp_path, "s1")
+    fetched.expect(["u1", "u2"])
+    assert not store.is_complete(tmp_path, "s1")
 
 
 def test_copies_are_of_good_records_and_lead_to_the_first_body(tmp_path: Path, opened: list[FetchStore]) -> None:
