@@ -1,5 +1,4 @@
 import asyncio
-import gzip
 import json
 import resource
 import socket
@@ -13,25 +12,15 @@ import pytest
 
 from lineage import digests, reasons
 from pipelines.addresses import AddressPolicy, CheckedResolver, parse_networks
-from pipelines.fetch import FetchLimits, fetch, opt_outs
+from pipelines.fetch import FetchLimits, fetch
 from pipelines.store import FetchRecord
+from tests.pipelines.fault_pages import ANSWERS, HOST, LIMITS, PICTURE
 from tests.pipelines.fault_server import (
-    Answer,
     FaultServer,
     answer,
-    drip,
-    endless,
-    head,
-    picture,
-    raw,
-    reset,
     self_signed,
-    then,
 )
 
-PICTURE = picture()
-LIMITS = FetchLimits(deadline_s=2.0, max_bytes=200_000, max_redirects=3, num_attempts=3, backoff_s=0.01)
-HOST = "a.demo.test"
 AGENT = "Clipline/0.1 (+https://example.org/bot)"
 
 
@@ -55,66 +44,6 @@ def run(
     json.dumps(record.message + record.final_url + str(record.headers)).encode()
     (record.message + record.final_url + "".join(record.headers.values())).encode()  # must be storable
     return record, body
-
-
-def redirect(location: str, status: int = 302) -> Answer:
-    return answer(b"moved", status, {"Location": location})
-
-
-ANSWERS: dict[str, Answer] = {
-    "/good": answer(PICTURE, headers={"Content-Type": "text/html", "ETag": '"x"', "Set-Cookie": "a=b", "Server": "s"}),
-    "/410": answer(b"gone", 410),
-    "/403": answer(b"no", 403),
-    "/418": answer(PICTURE, 418),
-    "/204": answer(b"", 204),
-    "/500": answer(b"broken", 500),
-    "/503-then": then(answer(b"broken", 503), answer(b"broken", 503), answer(PICTURE)),
-    "/drip": drip,
-    "/drip-then": then(drip, answer(PICTURE)),
-    "/endless": endless,
-    "/slow": answer(PICTURE, delay_s=60.0),
-    "/short": answer(PICTURE, short_by=7),
-    "/short-then": then(answer(PICTURE, short_by=7), answer(PICTURE)),
-    "/short-chunk": raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n\x89PNG"),
-    "/large": answer(PICTURE + bytes(LIMITS.max_bytes)),
-    "/largest": answer(PICTURE + bytes(LIMITS.max_bytes - len(PICTURE))),
-    "/empty": answer(b""),
-    "/html": answer(b"<!doctype html><p>not here", headers={"Content-Type": "image/png"}),
-    "/svg": answer(b'<svg xmlns="http://www.w3.org/2000/svg"/>', headers={"Content-Type": "image/svg+xml"}),
-    "/half": answer(PICTURE[: len(PICTURE) // 2]),
-    "/no-length": raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + PICTURE),
-    "/reset": reset,
-    "/no-http": raw(b"SSH-2.0-OpenSSH_9.9\r\n"),
-    "/nothing": raw(b""),
-    "/gzip": answer(gzip.compress(PICTURE), headers={"Content-Encoding": "gzip"}),
-    "/gzip-damaged": answer(gzip.compress(PICTURE)[:-9] + b"000000000", headers={"Content-Encoding": "gzip"}),
-    "/gzip-bomb": answer(gzip.compress(bytes(1 << 28)), headers={"Content-Encoding": "gzip"}),
-    "/noai": answer(PICTURE, headers={"X-Robots-Tag": "NoAI", "Content-Language": "de"}),
-    "/noai-other": answer(PICTURE, headers={"X-Robots-Tag": "otherbot: noai"}),
-    "/noai-ours": answer(PICTURE, headers={"X-Robots-Tag": "clipline: noimageai"}),
-    "/noai-second": answer(PICTURE, headers=[("X-Robots-Tag", "otherbot: noarchive"), ("x-robots-tag", "noai")]),
-    "/tdm": answer(PICTURE, headers={"TDM-Reservation": "1"}),
-    "/tdm-0": answer(PICTURE, headers={"TDM-Reservation": "0"}),
-    "/noai-404": answer(b"", 404, headers={"X-Robots-Tag": "noai"}),
-    "/hop": redirect("/hop2", 301),
-    "/hop2": redirect(f"http://{HOST}/good", 308),
-    "/two-hops": redirect("/hop"),
-    "/three-hops": redirect("/two-hops"),
-    "/loop": redirect("/loop"),
-    "/no-location": answer(b"", 302),
-    "/to-file": redirect("file:///etc/passwd"),
-    "/to-data": redirect("data:image/png;base64,iVBORw0KGgo="),
-    "/to-private": redirect("http://10.0.0.1/"),
-    "/to-metadata": redirect("http://169.254.169.254/latest/meta-data/"),
-    "/to-localhost": redirect("http://localhost/"),
-    "/to-decimal": redirect("//2130706433/"),
-    "/to-wide": redirect("http://１２７.0.0.1/".encode().decode("latin-1")),
-    "/to-unknown": redirect("http://gone.demo.test/"),
-    "/to-nonsense": redirect("http://[::1/"),
-    "/to-bad-port": redirect("http://a.demo.test:99999/"),
-    "/to-bytes": redirect("/\xff\xfe"),
-    "/bad-header": answer(PICTURE, headers={"ETag": "\xff\xfe"}),
-}
 
 
 @pytest.fixture(scope="module")
@@ -309,70 +238,11 @@ def test_a_certificate_nobody_vouches_for_is_a_failure(tmp_path: Path) -> None:
     assert not server.heads
 
 
-@pytest.mark.parametrize(
-    ("values", "bound"),
-    [
-        ([], []),
-        (["all"], []),
-        (["nofollow, noarchive"], []),
-        (["noai, noimageai"], ["noai", "noimageai"]),
-        (["NOINDEX"], ["noindex"]),
-        (["none"], ["none"]),
-        (["otherbot: noai"], []),
-        (["otherbot: nofollow, noai"], []),
-        (["otherbot: nofollow", "noai"], ["noai"]),
-        (["Clipline: noai"], ["noai"]),
-        (["clipline:nofollow,noimageindex"], ["noimageindex"]),
-        (["otherbot: noindex, clipline: noai"], ["noai"]),
-        (["clipline: nofollow, otherbot: noai"], []),
-        (["noai, otherbot: noindex"], ["noai"]),
-        (["*: noai"], ["noai"]),
-        (["max-snippet: 20, noai"], ["noai"]),
-        (["unavailable_after: 25 Jun 2030 15:00:00 PST, noai"], ["noai"]),
-        (["unavailable_after: Tuesday, 25-Jun-30 15:00:00 UTC, noai"], ["noai"]),
-        (["", ",", ":", "noai-not", ": noai"], ["noai"]),
-    ],
-)
-def test_a_directive_binds_all_agents_or_the_one_it_names(values: list[str], bound: list[str]) -> None:
-    assert opt_outs(values, "Clipline") == bound
-
-
 def test_opt_outs_are_kept_as_evidence(server: FaultServer) -> None:
     assert run(f"http://{HOST}/noai", server)[0].headers == {"x-robots-tag": "NoAI", "content-language": "de"}
     record, _ = run(f"http://{HOST}/noai-second", server)
     assert record.headers == {"x-robots-tag": "otherbot: noarchive, noai"}
     assert record.message == "X-Robots-Tag: noai"
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"\0" * 100,
-        b"HTTP/1.1 200 OK\r\n" + b"A: " + b"b" * 100_000 + b"\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 100_000 + b"\r\n",
-        b"HTTP/1.1 999999 OK\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345",
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc",
-        b"HTTP/1.1 302 Found\r\nLocation: \xff\xfe://\xff\r\n\r\n",
-        b"HTTP/1.1 302 Found\r\nLocation: http://\xff\xfe/\r\n\r\n",
-        b"HTTP/1.1 302 Found\r\nLocation: http://xn--a/\r\n\r\n",
-        b"HTTP/1.1 302 Found\r\nLocation: http://a%00b.demo.test/\r\n\r\n",
-        b"HTTP/1.1 302 Found\r\nLocation: http://127%2e0.0.1/\r\n\r\n",
-        b"HTTP/1.1 302 Found\r\nLocation: http://.../\r\n\r\n",
-        b"HTTP/1.1 302 Found\r\nLocation: http://u:p@gone.test:0/\r\n\r\n",
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-        head(200, {"X-Robots-Tag": "\xff"}, 0),
-        head(200, {"Content-Type": "\xff/\xff; charset=\xff"}, 0),
-    ],
-    ids=range(18),
-)
-def test_no_answer_makes_it_raise(content: bytes) -> None:
-    with FaultServer({"/": raw(content)}) as server:
-        limits = FetchLimits(deadline_s=1.0, max_bytes=1000, max_redirects=1, num_attempts=1, backoff_s=0.0)
-        record, _ = run(f"http://{HOST}/", server, limits=limits)
-    assert record.outcome == "failed"
 
 
 def test_it_waits_for_no_answer_after_a_cancel(server: FaultServer) -> None:
