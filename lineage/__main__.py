@@ -14,6 +14,7 @@ from lineage import trace as tracing
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
+_WIDTH = 500
 _STYLES = {"good": "green", "unchecked": "yellow", "broken": "bold red"}
 _MARKS = {"good": "✓", "unchecked": "?", "broken": "✗"}
 _PLAIN_MARKS = {"good": "ok", "unchecked": "?", "broken": "BROKEN"}
@@ -35,7 +36,7 @@ def trace(
     if as_json:
         sys.stdout.write(json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n")
     else:
-        console = Console(highlight=False)
+        console = Console(highlight=False, width=_WIDTH)  # rich would cut the lines of a deep tree
         console.print(render(found, ascii_only=console.options.ascii_only), soft_wrap=True)
         console.print(Text(closing(found)), soft_wrap=True)
     broken = [edge for edge in found.edges() if edge.state == "broken"]
