@@ -42,7 +42,8 @@ def main(results: Path, out: Path, provenance: Path) -> None:
     with stage.run("compare", "all", params=settings, deps=[results], outs=[out], provenance=provenance) as this:
         table, rows = read(results, objectives, seeds)
         write(table, rows, this.scratch / "out", config.confidence)
-        this.account(rows_in=len(rows), kept=len(rows), models=len(listed))
+        shown = sum(len(cell.values) for row in table.cells.values() for cell in row.values())
+        this.account(rows_in=len(rows), kept=shown, models=len(listed))
         this.publish(this.scratch / "out", out)
 
 

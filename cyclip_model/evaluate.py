@@ -182,15 +182,17 @@ def main(model: Path, benchmarks: Path, out: Path, predictions: Path, provenance
         reproducible(config.threads),
     ):
         loaded = towers.load(model)
-        found, num_pictures = {}, 0
+        found, num_listed, num_pictures = {}, 0, 0
         for name in stage.progress(sets, label="sets"):
             without = config.protocols.without_category
             encoded = encode_set(loaded, benchmarks / name, without, config.batch_size)
+            sides = (benchmarks / name / side for side in ("train", "test"))
+            num_listed += sum(records.read_table(side, columns=["uid"]).num_rows for side in sides)
             num_pictures += sum(len(part.uids) for part in (encoded.train, *encoded.tests.values()))
             found[name] = run(encoded, config.protocols)
         made, answers = this.scratch / "out", this.scratch / "predictions.parquet"
         num_predictions = write(found, model_facts(loaded, model), made, answers)
-        this.account(rows_in=num_pictures, kept=num_pictures, predictions=num_predictions)
+        this.account(rows_in=num_listed, kept=num_pictures, predictions=num_predictions)
         this.publish(made, out)
         this.publish(answers, predictions)
 

@@ -46,6 +46,8 @@ PARTS = {
     "novel_twemoji": "new emoji, new artist",
     "novel_lineart": "new emoji, line art",
 }
+INK = "#757575"
+"""Colour of text and lines in the plots: readable on black and on white; inside the page they take the page's own."""
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>&#|])")
 
 
@@ -170,10 +172,6 @@ def _inline(name: str, svg: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)  # ids of two plots on one page must differ
     return svg.replace(INK, "currentColor").replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1)
-
-
-INK = "#757575"
-"""Colour of text and lines in the plots: readable on black and on white; inside the page they take the page's own."""
 
 
 def _environment() -> Environment:

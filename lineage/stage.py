@@ -2,8 +2,8 @@
 
     with stage.run("pack", "s20261101", params=config, deps=[raw, kept], outs=[shards], provenance=path) as this:
         ...                                     # write into this.scratch
+        this.account(rows_in=..., kept=...)     # before anything is published: rows that do not add up stop the stage
         this.publish(this.scratch / "out", shards)
-        this.account(rows_in=..., kept=...)
 
 What a killed run leaves in its scratch is used by the next one: the scratch folder is named by a digest of
 everything that affects the result, so another input or another param never meets it.

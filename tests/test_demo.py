@@ -1,15 +1,14 @@
 """The demo as `make demo` left it in this checkout, held against its answer key; `pytest -s` prints the table."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from PIL import Image
 
 from lineage import digests
+from tests.cyclip_model.plain_open_clip import naming_accuracy
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = ROOT / "data/demo/answer_key.parquet"
@@ -137,30 +136,10 @@ def test_models_are_well_above_chance_and_majority(model: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_open_clip_alone_finds_the_same_accuracy(model: str) -> None:
-    import open_clip
-    import torch
-
-    folder = ROOT / "models" / model
-    open_clip.add_model_config(folder)
-    loaded, _, preprocess = open_clip.create_model_and_transforms(
-        "emoji-tiny", pretrained=str(folder / "open_clip_model.safetensors")
-    )
-    loaded.eval()
-    tokenizer = open_clip.get_tokenizer("emoji-tiny")
-    classes = json.loads((ROOT / "data/benchmarks/emoji/classes.json").read_text())
-    pairs = duckdb.sql(f"select name, image from '{ROOT}/data/benchmarks/emoji/test/twemoji.parquet'").fetchall()  # noqa: S608
-    with torch.no_grad():
-        weights = []
-        for name in classes["names"]:
-            text = tokenizer([template.replace("{}", name) for template in classes["templates"]])
-            mean = loaded.encode_text(text, normalize=True).mean(dim=0)
-            weights.append(mean / mean.norm())
-        pixels = torch.stack([preprocess(Image.open(io.BytesIO(image))) for _, image in pairs])
-        scores = loaded.encode_image(pixels, normalize=True) @ torch.stack(weights).T
-    names = [classes["names"][index] for index in scores.argmax(dim=1)]
-    accuracy = sum(name == truth for name, (truth, _) in zip(names, pairs, strict=True)) / len(pairs)
     said = json.loads((ROOT / f"results/{model}/metrics.json").read_text())["sets"]["emoji"]["naming"]["twemoji"]
-    assert said["names"]["top_1"]["value"] == pytest.approx(accuracy, abs=1e-6)
+    found = naming_accuracy(ROOT / "models" / model, ROOT / "data/benchmarks/emoji", "twemoji", (1, 5))
+    for k, accuracy in found.items():
+        assert said["names"][f"top_{k}"]["value"] == pytest.approx(accuracy, abs=1e-6)
 
 
 def test_the_root_names_the_shards_that_are_there() -> None:

@@ -6,13 +6,13 @@ import contextlib
 import io
 import ssl
 import subprocess
-import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from PIL import Image
+
+from pipelines.loopback import LoopbackServer
 
 Answer = Callable[[asyncio.StreamWriter, int], Awaitable[None]]
 """Writes the answer to the n-th request (from 1) of its path."""
@@ -94,7 +94,7 @@ async def reset(writer: asyncio.StreamWriter, _: int) -> None:
     writer.transport.abort()
 
 
-class FaultServer:
+class FaultServer(LoopbackServer):
     """The answers by path, served in a thread of its own while the context is open; 404 for any other path.
 
     Attributes:
@@ -109,24 +109,9 @@ class FaultServer:
         self.heads: list[list[str]] = []
         self.port = 0
         self._tls = tls
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self.port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
     async def _start(self) -> int:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
