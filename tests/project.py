@@ -52,11 +52,6 @@ class Project:
         done = self.run("python", "-m", "dvc", "repro", *options)
         return re.findall(r"^Running stage '([^']+)'", done.stdout, re.M)
 
-    def restored(self, *options: str) -> list[str]:
-        """Runs `dvc repro` and returns the stages that came from the run cache."""
-        done = self.run("python", "-m", "dvc", "repro", *options)
-        return re.findall(r"^Stage '([^']+)' is cached", done.stdout, re.M)
-
     def kill_during(self, scratch: str, after_s: float = 0.0) -> None:
         """Starts `dvc repro` and kills its whole process group once a stage's scratch folder is there."""
         started = subprocess.Popen(
