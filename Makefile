@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install demo test test-slow check format clean
+.PHONY: help install demo test test-slow soak check format clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ test: install  ## the default tests, a few minutes
 
 test-slow: install  ## the tests that take longer; CI runs them too
 	python -m pytest -m "slow and not soak and not gpu and not network"
+
+soak: install  ## what takes hours: many rounds of kill -9
+	python -m pytest -m soak
 
 check: install  ## format, lint, types, import contracts, house rules
 	ruff format --check .

@@ -30,7 +30,9 @@ SET_ROWS = pa.schema(
 )
 """What a set brings; subcategory and category may be empty: such a row takes part in no classification."""
 ROWS = pa.schema([*SET_ROWS, ("width", pa.int64()), ("height", pa.int64())])
-HASHES = pa.schema([(name, _TEXT) for name in ("uid", "part", "sha256", "pixel_sha256", "phash")])
+HASHES = pa.schema(
+    [(name, _TEXT) for name in ("uid", "part", "sha256", "pixel_sha256", "phash")] + [("thumbnail", pa.binary())]
+)
 
 Row = dict[str, Any]
 
@@ -79,9 +81,9 @@ def examine(row: Row, max_pixels: int) -> tuple[Row, Row]:
     picture = decode(row["image"], max_pixels)
     rgb_HW3 = np.asarray(picture)
     sha256 = hashlib.sha256(row["image"]).hexdigest()
-    hashes = {"sha256": sha256, "pixel_sha256": phash.pixel_sha256(rgb_HW3)}
-    hashes["phash"] = phash.hex_hash(phash.perceptual_hash(rgb_HW3))
-    return {**row, "width": picture.width, "height": picture.height}, {"uid": row["uid"], **hashes}
+    hashes = {"uid": row["uid"], "sha256": sha256, "pixel_sha256": phash.pixel_sha256(rgb_HW3)}
+    looks = {"phash": phash.hex_hash(phash.perceptual_hash(rgb_HW3)), "thumbnail": phash.thumbnail(rgb_HW3)}
+    return {**row, "width": picture.width, "height": picture.height}, hashes | looks
 
 
 def read_part(path: Path) -> list[Row]:

@@ -37,7 +37,7 @@ def main(results: Path, out: Path, provenance: Path) -> None:
     config = params.load("compare", CompareConfig)
     objectives, seeds = params.names("objectives"), params.seeds()
     listed = [f"{objective}-{seed}" for objective in objectives for seed in seeds]
-    files.prune(results, listed)
+    stage.prune(results, listed)
     settings = {"compare": config, "objectives": objectives, "seeds": seeds}
     with stage.run("compare", "all", params=settings, deps=[results], outs=[out], provenance=provenance) as this:
         table, rows = read(results, objectives, seeds)

@@ -7,10 +7,10 @@ A picture is decoded and a caption tokenised once; the rows then lie in memory a
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,17 @@ from lineage import files
 from lineage.digests import sha256_file
 
 PICTURES = ("png", "jpg", "webp", "gif")
+
+
+class Pair(NamedTuple):
+    """One picture, encoded, with its caption."""
+
+    snapshot: str
+    uid: str
+    picture: bytes
+    caption: str
+    place: str
+    """Where it lies, for errors: file and key."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,14 +83,22 @@ def read(shards_dir: Path, shards: list[dict[str, Any]], split: str, towers: Loa
         ValueError: a picture does not decode, or a shard has not as many rows as listed; names shard and key.
     """
     wanted = [shard for shard in shards if shard["split"] == split]
+    return decoded((pair for shard in wanted for pair in _pairs(shards_dir, shard)), towers)
+
+
+def decoded(pairs: Iterable[Pair], towers: Loaded) -> Rows:
+    """Pairs in the order given, decoded and tokenised as towers want them.
+
+    Raises:
+        ValueError: a picture does not decode; names its place.
+    """
     images: list[Tensor] = []
     captions: list[str] = []
     keys: list[tuple[str, str]] = []
-    for shard in wanted:
-        for uid, picture, caption in _samples(shard_path(shards_dir, shard), shard["rows"]):
-            images.append(_pixels(picture, towers.preprocess, f"{shard_path(shards_dir, shard)}, key {uid}"))
-            captions.append(caption)
-            keys.append((shard["snapshot"], uid))
+    for pair in pairs:
+        images.append(_pixels(pair.picture, towers.preprocess, pair.place))
+        captions.append(pair.caption)
+        keys.append((pair.snapshot, pair.uid))
     size = towers.model.visual.image_size
     height, width = (size, size) if isinstance(size, int) else size
     return Rows(
@@ -88,6 +107,12 @@ def read(shards_dir: Path, shards: list[dict[str, Any]], split: str, towers: Loa
         images=torch.stack(images) if images else torch.empty((0, 3, height, width), dtype=torch.uint8),
         tokens=towers.tokenizer(captions),
     )
+
+
+def _pairs(shards_dir: Path, shard: dict[str, Any]) -> Iterator[Pair]:
+    path = shard_path(shards_dir, shard)
+    for uid, picture, caption in _samples(path, shard["rows"]):
+        yield Pair(shard["snapshot"], uid, picture, caption, f"{path}, key {uid}")
 
 
 def _samples(path: Path, rows: int) -> Iterator[tuple[str, bytes, str]]:

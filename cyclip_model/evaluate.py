@@ -174,7 +174,7 @@ def main(model: Path, benchmarks: Path, out: Path, predictions: Path, provenance
     config, sets = params.load("evaluate", EvaluateConfig), params.names("sets")
     if not sets:
         raise ValueError("params.yaml: sets is empty: list at least one folder of data/sets to evaluate on")
-    files.prune(benchmarks, sets)
+    stage.prune(benchmarks, sets)
     settings = {"evaluate": config, "sets": sets}
     deps, outs = [model, benchmarks], [out, predictions]
     with (

@@ -82,10 +82,11 @@ Record = dict[str, float]
 """One epoch in history.csv, by column."""
 
 
-def fit(model: Any, rows: data.Rows, held_out: data.Rows, recipe: Recipe, checkpoint: Path) -> list[Record]:
+def fit(model: Any, rows: data.Rows, held_out: data.Rows | None, recipe: Recipe, checkpoint: Path) -> list[Record]:
     """Trains model in place, leaves it in eval mode on the CPU, and returns one record per epoch.
 
     Args:
+        held_out: what val_loss is taken on after each epoch; None where none is wanted.
         checkpoint: written after each epoch; a run that finds it goes on from there, bit for bit.
 
     Raises:
@@ -97,7 +98,7 @@ def fit(model: Any, rows: data.Rows, held_out: data.Rows, recipe: Recipe, checkp
             f"the data set has {len(rows)} training rows, fewer than train.batch_size = {config.batch_size}: "
             "lower it in params.yaml, or loosen select so that more rows are kept"
         )
-    if not len(held_out):
+    if held_out is not None and not len(held_out):
         logger.warning("the val split is empty: history.csv has no val_loss")
     model.to(recipe.device, memory_format=torch.channels_last)
     groups = optim.param_groups(model, config.weight_decay)
@@ -105,7 +106,7 @@ def fit(model: Any, rows: data.Rows, held_out: data.Rows, recipe: Recipe, checkp
     history = _resume(checkpoint, model, optimizer)
     for epoch in stage.progress(range(len(history), config.epochs), label="train epochs"):
         history.append(_epoch(model, optimizer, rows, recipe, epoch))
-        if len(held_out):
+        if held_out:
             history[-1]["val_loss"] = validate(model, held_out, recipe)
         logger.info("%s", "  ".join(f"{column} {value:.4g}" for column, value in history[-1].items()))
         _save_checkpoint(checkpoint, model, optimizer, history)

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
-from cyclip_model import data, loop, losses, towers
+from cyclip_model import data, loop, losses, model_folder, towers
 from cyclip_model.determinism import reproducible
 from cyclip_model.loop import Record, TrainConfig
-from lineage import files, params, records, stage
+from lineage import params, records, stage
 
 MODEL_NAME = re.compile(r"([a-z][a-z0-9_]{0,30})-(0|[1-9][0-9]{0,8})")
 
@@ -39,8 +37,8 @@ def main(root_json: Path, shards: Path, model: Path, provenance: Path) -> None:
             rows, held_out = (data.read(shards, listed, split, trained) for split in ("train", "val"))
             history = loop.fit(trained.model, rows, held_out, recipe, this.scratch / "checkpoint.pt")
         made, drawn = this.scratch / "out", loop.exposure(len(rows), config, seed)
-        write(made, trained.model, config, history)
-        records.write_table(exposure_table(rows, drawn), made / "exposure.parquet")
+        model_folder.write(made, trained.model, config, history)
+        records.write_table(model_folder.exposure_table(rows, drawn), made / "exposure.parquet")
         this.account(**_account(rows, held_out, drawn, history))
         this.publish(made, model)
 
@@ -55,26 +53,6 @@ def parse_name(model: Path) -> tuple[str, int]:
     if not found:
         raise ValueError(f"{model}: a model folder is named OBJECTIVE-SEED, like models/clip-0")
     return found[1], int(found[2])
-
-
-def write(folder: Path, model: Any, config: TrainConfig, history: list[Record]) -> None:
-    """The model as open_clip reads it, and history.csv, under folder."""
-    model_cfg, preprocess_cfg = config.towers.model_cfg(), towers.preprocess_cfg(config.preprocess)
-    towers.save(model, folder, model_cfg, preprocess_cfg, arch=config.towers.arch)
-    files.write_text(folder / "history.csv", history_csv(history))
-
-
-def history_csv(history: list[Record]) -> str:
-    """One line per epoch, eight significant digits; val_loss is empty when nothing was held out."""
-    columns = [column for column in history[0] if column != "val_loss"] + ["val_loss"]
-    lines = [[f"{record[column]:.8g}" if column in record else "" for column in columns] for record in history]
-    return "".join(",".join(line) + "\n" for line in [columns, *lines])
-
-
-def exposure_table(rows: data.Rows, counts: np.ndarray[Any, np.dtype[np.int64]]) -> pa.Table:
-    """Pairs that were in a batch at least once, with how often, sorted by (snapshot, uid)."""
-    table = pa.table([rows.snapshot, rows.uid, counts], schema=records.EXPOSURE)
-    return table.filter(pc.field("count") > 0).sort_by([("snapshot", "ascending"), ("uid", "ascending")])
 
 
 def _account(

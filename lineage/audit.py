@@ -18,8 +18,10 @@ PAIRS = pa.schema(
     + [("rule", pa.string()), ("duplicate_of", pa.string()), ("duplicate_of_snapshot", pa.string())]
     + [("split", pa.string()), ("shard", pa.string())]
 )
-AGGREGATES = ("select", "dataset", "compare")
+AGGREGATES = ("screen", "scorer", "select", "dataset", "index", "compare")
 """Stages with one instance, recorded as `all`."""
+SCORER = "scorer"
+"""The model that scores pairs: trained before select, on rows that need not be kept."""
 EXPOSURES = pa.schema([("model", pa.string()), *records.EXPOSURE])
 
 
@@ -27,9 +29,9 @@ def instances() -> dict[str, list[str]]:
     """Returns {stage: its instances} of every stage but audit, as the params list them."""
     snapshots, sets = params.names("snapshots"), params.names("sets")
     models = [f"{objective}-{seed}" for objective in params.names("objectives") for seed in params.seeds()]
-    by_stage = dict.fromkeys(("source", "download", "measure", "pack"), snapshots)
+    by_stage = dict.fromkeys(("source", "download", "measure", "embed", "pack"), snapshots)
     by_stage |= {name: ["all"] for name in AGGREGATES}
-    return {**by_stage, "benchmarks": sets, "train": models, "evaluate": models}
+    return {**by_stage, "benchmarks": sets, "embed_tests": sets, "train": models, "evaluate": models}
 
 
 def pairs(snapshot: str, verdicts: pa.Table, kept: pa.Table, manifest: pa.Table) -> pa.Table:
@@ -63,13 +65,14 @@ def exposures(model: str, exposure: pa.Table, index: pa.Table) -> pa.Table:
         index: the PAIRS of every snapshot.
 
     Raises:
-        ValueError: if the model says it saw a pair that is not kept, or names a pair twice.
+        ValueError: if the model says it saw a pair that is not kept (the scorer: that was never fetched well), or
+            names a pair twice.
     """
     keys = ["snapshot", "uid"]
-    strangers = exposure.join(index.filter(index["kept"]).select(keys), keys, join_type="left anti")
+    strangers = exposure.join(index.filter(_open_to(model, index)).select(keys), keys, join_type="left anti")
     if strangers.num_rows:
         first = strangers.sort_by([(key, "ascending") for key in keys]).slice(0, 1).to_pylist()[0]
-        raise ValueError(f"{model}: exposure.parquet names {first['snapshot']}/{first['uid']}, which is in no shard")
+        raise ValueError(f"{model}: exposure.parquet names {first['snapshot']}/{first['uid']}, not a pair it could see")
     if exposure.group_by(keys).aggregate([]).num_rows != exposure.num_rows:
         raise ValueError(f"{model}: exposure.parquet names a pair twice")
     names = pa.array([model] * exposure.num_rows, pa.string())
@@ -110,14 +113,15 @@ def main(selection: Path, shards: Path, models: Path, provenance: Path, out: Pat
     """Joins what every stage recorded into one index of pairs and exposures, and checks the graph of the runs."""
     listed = instances()
     folders = [provenance / name for name in listed]
-    lists = {"snapshots": listed["pack"], "models": listed["train"], "sets": listed["benchmarks"]}
+    trained = [*listed["train"], SCORER]
+    lists = {"snapshots": listed["pack"], "models": trained, "sets": listed["benchmarks"]}
     deps = [selection, shards, models, *folders]
+    _prune(listed, {selection: listed["pack"], shards: listed["pack"], models: trained}, provenance)
     with stage.run("audit", "all", params=lists, deps=deps, outs=[out], provenance=record) as this:
-        _prune(listed, {selection: listed["pack"], shards: listed["pack"], models: listed["train"]}, provenance)
         index = _read_pairs(listed["pack"], selection, shards)
         made = this.scratch / "out"
         records.write_table(index, made / "pairs.parquet")
-        by_model = [_read_exposures(models, model, index) for model in listed["train"]]
+        by_model = [_read_exposures(models, model, index) for model in trained]
         seen = pa.concat_tables(by_model or [EXPOSURES.empty_table()])
         records.write_table(seen, made / "exposures.parquet")
         described = _read_provenance(listed, provenance)
@@ -126,6 +130,13 @@ def main(selection: Path, shards: Path, models: Path, provenance: Path, out: Pat
         figures = {"exposures": seen.num_rows, "runs": len(checked["nodes"]), "edges": len(checked["edges"])}
         this.account(**_account(index), **figures)
         this.publish(made, out)
+
+
+def _open_to(model: str, index: pa.Table) -> pa.ChunkedArray:
+    """Returns which pairs of the index a model may have seen."""
+    if model != SCORER:
+        return index["kept"]
+    return pc.invert(pc.is_in(index["reason"], pa.array([*reasons.DOWNLOAD, *reasons.MEASURE])))
 
 
 def _account(index: pa.Table) -> dict[str, Any]:
@@ -137,7 +148,7 @@ def _account(index: pa.Table) -> dict[str, Any]:
 def _prune(listed: Mapping[str, Iterable[str]], data: Mapping[Path, list[str]], provenance: Path) -> None:
     """Removes what the params do not list: DVC would hash it with its folder."""
     for folder, names in {**data, **{provenance / name: list(found) for name, found in listed.items()}}.items():
-        files.prune(folder, names)
+        stage.prune(folder, names)
 
 
 def _read_pairs(snapshots: list[str], selection: Path, shards: Path) -> pa.Table:

@@ -18,10 +18,10 @@ NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
 """Snapshot, objective and set names: they are interpolated into commands that reach a shell."""
 
 SECTIONS = frozenset(
-    "snapshots objectives seeds sets runner losses source download measure select pack dataset "
-    "benchmarks train evaluate compare audit".split()
+    "snapshots objectives seeds sets runner losses source download measure screen scorer embed select pack dataset "
+    "index benchmarks train evaluate compare audit root".split()
 )
-"""Every top-level key params.yaml may have."""
+"""Every top-level key params.yaml may have; `root` is a bucket deployment's (deploy/s3)."""
 
 
 def check_name(name: object, what: str = "name") -> str:
@@ -75,7 +75,7 @@ def load(section: str, cls: type[T], path: Path | str = PARAMS) -> T:
     Raises:
         ValueError: for an unknown key, a missing key, a wrong type or a value out of range, naming the full key.
     """
-    return _build(cls, _lookup(read(path), section, path), section, path)
+    return build(cls, _lookup(read(path), section, path), section, path)
 
 
 def names(key: str, path: Path | str = PARAMS) -> list[str]:
@@ -109,7 +109,18 @@ def _lookup(content: Any, section: str, path: Path | str) -> Any:
     return content
 
 
-def _build(cls: type[T], content: Any, key: str, path: Path | str) -> T:
+def build(cls: type[T], content: Any, key: str, path: Path | str) -> T:
+    """Returns a mapping as a config dataclass: every field there and nothing else, each of its type.
+
+    Args:
+        cls: the dataclass.
+        content: what stands in the file.
+        key: where it stands, for errors.
+        path: the file, for errors.
+
+    Raises:
+        ValueError: naming the file and the key.
+    """
     if not isinstance(content, Mapping):
         raise ValueError(f"{path}: {key} must be a mapping, not {content!r}")
     hints = get_type_hints(cls)
@@ -132,7 +143,7 @@ def _convert(hint: Any, value: Any, key: str, path: Path | str) -> Any:
     if hint in (Any, object):
         return value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _build(hint, value, key, path)
+        return build(hint, value, key, path)
     if origin in (Union, types.UnionType):
         return _convert_union(args, value, key, path)
     if origin is Literal:

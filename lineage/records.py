@@ -13,32 +13,53 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-_TEXT, _INT = pa.string(), pa.int64()
+_TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
 
 SOURCE = pa.schema(
     [("uid", _TEXT), ("url", _TEXT), ("caption", _TEXT), ("url_sha256", _TEXT), ("host", _TEXT), ("host_sha256", _TEXT)]
-    + [("license", _TEXT), ("origin", _TEXT), ("expected_sha256", _TEXT)]
+    + [("license", _TEXT), ("origin", _TEXT), ("list_uid", _TEXT), ("expected_sha256", _TEXT)]
+    + [("expected_phash", _TEXT), ("given", _TEXT)]
 )
+"""`list_uid` is what the list calls the row; `given` the scores it brings, as JSON {name: number} with sorted keys."""
 REJECTS = pa.schema([("file", _TEXT), ("row", _INT), ("reason", _TEXT), ("url", _TEXT), ("caption", _TEXT)])
 REPEATS = pa.schema([("uid", _TEXT), ("repeats", _INT)])
 LEDGER = pa.schema(
     [("uid", _TEXT), ("outcome", _TEXT), ("reason", _TEXT), ("sha256", _TEXT), ("bytes", _INT)]
-    + [("shard", _INT), ("key", _TEXT), ("offset", _INT)]
+    + [("shard", _INT), ("key", _TEXT), ("offset", _INT), ("drift", _TEXT)]
 )
+"""`drift` says how the bytes relate to the list's hash: equal, look_alike, different, unverified; null without one."""
 SIGNALS = pa.schema(
-    [("uid", _TEXT), ("format", _TEXT), ("width", _INT), ("height", _INT), ("sha256", _TEXT), ("pixel_sha256", _TEXT)]
-    + [("phash", _TEXT), ("caption_chars", _INT), ("caption_letters", _INT), ("caption_words", _INT)]
-    + [("script", _TEXT), ("script_frac", pa.float64())]
-    + [("language", _TEXT), ("language_probability", pa.float64()), ("error", _TEXT)]
+    [("uid", _TEXT), ("url_sha256", _TEXT), ("host", _TEXT), ("host_sha256", _TEXT), ("tld", _TEXT)]
+    + [("url_chars", _INT), ("format", _TEXT), ("bytes", _INT), ("width", _INT), ("height", _INT)]
+    + [
+        ("sha256", _TEXT),
+        ("pixel_sha256", _TEXT),
+        ("phash", _TEXT),
+        ("thumbnail", pa.binary()),
+        ("blur", _FLOAT),
+        ("flatness", _FLOAT),
+    ]
+    + [("caption", _TEXT), ("caption_sha256", _TEXT), ("caption_chars", _INT), ("caption_letters", _INT)]
+    + [("caption_words", _INT), ("caption_repetition", _FLOAT), ("caption_letter_frac", _FLOAT)]
+    + [("script", _TEXT), ("script_frac", _FLOAT), ("language", _TEXT), ("language_probability", _FLOAT)]
+    + [("drift", _TEXT), ("given", _TEXT), ("error", _TEXT)]
 )
+EMBEDDINGS = pa.schema([("uid", _TEXT), ("clip_score", _FLOAT), ("reason", _TEXT), ("row", _INT)])
+"""`row` is the place in the vectors beside it; null, with a reason, where there is none."""
+OPTOUTS = pa.schema([("kind", _TEXT), ("value", _TEXT)])
+"""kind: url_sha256, host_sha256, sha256 or phash; value: its hex digits. No URL stands here in the clear."""
+SCORES = pa.schema([("uid", _TEXT), ("name", _TEXT), ("value", _FLOAT)])
+"""A user's own scores of pairs."""
 VERDICTS = pa.schema(
     [("uid", _TEXT), ("keep", pa.bool_()), ("reason", _TEXT), ("rule", _TEXT), ("value", _TEXT)]
     + [("threshold", _TEXT), ("duplicate_of", _TEXT), ("duplicate_of_snapshot", _TEXT)]
 )
 KEPT = pa.schema([("uid", _TEXT), ("split", _TEXT)])
 MANIFEST = pa.schema(
-    [("uid", _TEXT), ("split", _TEXT), ("shard", _TEXT), ("offset", _INT), ("length", _INT), ("sha256", _TEXT)]
+    [("uid", _TEXT), ("split", _TEXT), ("shard", _TEXT), ("offset", _INT), ("length", _INT)]
+    + [("sha256", _TEXT), ("source_sha256", _TEXT)]
 )
+"""sha256 is of the bytes in the shard, source_sha256 of those fetched: they differ where pack resizes."""
 EXPOSURE = pa.schema([("snapshot", _TEXT), ("uid", _TEXT), ("count", _INT)])
 
 

@@ -19,19 +19,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 from tqdm import tqdm
 
-from lineage import closure, digests, files, reasons, runs
+from lineage import closure, digests, files, reasons, remote, runs
 
 WORK = Path(".work")
 _MODULES = {
-    **dict.fromkeys(("source", "download", "measure", "select", "pack", "dataset"), "pipelines"),
-    **dict.fromkeys(("benchmarks", "train", "evaluate", "compare"), "cyclip_model"),
+    **dict.fromkeys("source download measure screen embed embed_tests select pack dataset index".split(), "pipelines"),
+    **dict.fromkeys("benchmarks scorer train evaluate compare".split(), "cyclip_model"),
     "audit": "lineage",
 }
 """The package each stage lives in."""
@@ -53,14 +53,16 @@ class Run:
     counts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def publish(self, made: Path, out: Path) -> None:
-        """Moves a finished file or folder from the scratch to its place, by one rename.
+        """Moves a finished file or folder from the scratch to its place, by one rename, and into its bucket before.
 
         The receipts that vouch for it go first: they must not survive in the scratch what they vouch for. What a
         killed run left half-written goes too.
         """
-        files.remove(self.scratch / "receipts")
         for partial in made.rglob(".*.partial"):
             files.remove(partial)
+        if remote.is_mirrored(out):
+            remote.push(made, out)
+        files.remove(self.scratch / "receipts")
         out.parent.mkdir(parents=True, exist_ok=True)
         files.remove(out)
         os.replace(made, out)
@@ -105,7 +107,7 @@ def run(
         stage: name of the stage, as in dvc.yaml.
         instance: snapshot, set or model, or `all` for an aggregate.
         params: the stage's config dataclass (or a mapping of several).
-        deps: data files and folders read; not code.
+        deps: data files and folders read; not code. Those in a bucket are brought into the mirror first.
         outs: data files and folders made; not the provenance file.
         provenance: where the provenance file goes: digests of parents and outs, params, counts; no code, no clock.
 
@@ -115,6 +117,8 @@ def run(
     """
     die_with_parent(_PARENT)
     started, clock = time.time(), time.monotonic()
+    for path in filter(remote.is_mirrored, deps):
+        remote.fetch(path)
     parents = {_shown(path): _digest(path) for path in deps}
     settings = _plain(params)
     code = digests.content_digest({name: digests.sha256_file(closure.ROOT / name) for name in _code(stage)})
@@ -123,9 +127,7 @@ def run(
         this = Run(stage=stage, instance=instance, scratch=scratch)
         yield this
         assert this.counts, f"{stage} must account for its rows"
-        # again: an aggregate has pruned what the params no longer list
-        parents = {_shown(path): _digest(path) for path in deps}
-        described = {_shown(path): digests.described(path) for path in outs}
+        described = {_shown(path): digests.described(remote.logical(path)) for path in outs}
         content = {"parents": parents, "params": settings, "counts": this.counts, "outs": described}
         files.write_json(provenance, {"stage": stage, "instance": instance, **content})
         made = {path: out["md5"] for path, out in described.items()}
@@ -135,6 +137,12 @@ def run(
         used = {"cpu_seconds": round(runs.cpu_seconds(), 3), "peak_memory_bytes": runs.peak_memory_bytes()}
         runs.append(stage, {**record, **times, **used, **runs.environment()})
     logger.info("%s (%.1f s)", summary(this), time.monotonic() - clock)
+
+
+def prune(folder: Path, keep: Collection[str]) -> None:
+    """Removes what `files.prune` would, from the pointers too where the folder lies in a bucket; objects stay there."""
+    for place in {folder, remote.logical(folder)}:
+        files.prune(place, keep)
 
 
 def summary(this: Run) -> str:
@@ -151,7 +159,7 @@ def command(main: Callable[..., None]) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     with user_errors():
-        app()
+        app([remote.mirrored(argument) for argument in sys.argv[1:]])
 
 
 def log_to_stderr() -> None:
@@ -247,13 +255,14 @@ def _plain(params: Any) -> Any:
 
 
 def _digest(path: Path) -> str:
+    path = remote.logical(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder; `dvc repro` makes what comes before this stage")
     return digests.dvc_digest(path)
 
 
 def _shown(path: Path) -> str:
-    return path.as_posix()
+    return remote.logical(path).as_posix()
 
 
 def _code(stage: str) -> list[str]:

@@ -27,6 +27,17 @@ _SPECIAL = tuple(
 """Networks of protocols and tunnels. Releases of Python differ in which of them they call global."""
 
 
+_OTHER_PORTS = frozenset(
+    int(number)
+    for number in (
+        "1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 115 117 119 "
+        "123 135 137 139 143 161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 587 601 636 989 "
+        "990 993 995 1719 1720 1723 2049 3659 4045 4190 5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080"
+    ).split()
+)
+"""Ports of other protocols than HTTP, to whose servers a request could be made to speak (WHATWG Fetch, 2.9)."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AddressPolicy:
     """What may be connected to."""
@@ -61,6 +72,15 @@ class AddressPolicy:
             raise AddressNotAllowedError(f"{host} is an address in disguise")
         if parsed is not None and not self._allows(parsed):
             raise AddressNotAllowedError(f"literal address {host} is not in download.allow_addresses")
+
+    def check_port(self, port: int | None) -> None:
+        """Does nothing for a port where a web server may live: any but those of other protocols.
+
+        Raises:
+            AddressNotAllowedError: for any other.
+        """
+        if port in _OTHER_PORTS or port == 0:
+            raise AddressNotAllowedError(f"port {port} is one of another protocol than HTTP")
 
     def _allows(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self.allowed)

@@ -111,7 +111,9 @@ def _again(row: Row, kind: str) -> Row:
 
 def _retold(row: Row, snapshot: str, url: str, kind: str) -> Row:
     caption = captions.other_caption(_picture(row).drawing, dirt.SEED, row.caption)
-    return dataclasses.replace(row, snapshot=snapshot, url=url, caption=caption, kind=kind, of=row.uid)
+    return dataclasses.replace(
+        row, snapshot=snapshot, url=url, caption=caption, kind=kind, of=row.uid, sha256="", phash=""
+    )
 
 
 def _picture(row: Row) -> Picture:

@@ -1,7 +1,7 @@
 """Stage dataset: the data set of all snapshots, named by one digest, with its datasheet, card and funnel.
 
-data/dataset holds root.json (content only: what training depends on), datasheet.md, croissant.json, funnel.json and
-funnel.svg.
+data/dataset holds root.json (content only: what training depends on), datasheet.md, croissant.json, exclusion.md, and
+as figures and drawings the funnel (funnel.json, .svg) and the spread of the rules' values (spreads.json, .svg).
 """
 
 import dataclasses
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from lineage import digests, files, params, records, stage
-from pipelines import cards
-from pipelines.funnel import Funnel, draw
+from pipelines import cards, exclusion, funnel, plots
+from pipelines.funnel import Funnel
 
-COUNTED = ("source", "download", "measure", "select", "pack")
+COUNTED = ("source", "download", "measure", "embed", "select", "pack")
 """The stages whose accounts make the funnel."""
 
 
@@ -36,29 +36,44 @@ def main(shards: Path, selection: Path, provenance_root: Path, dataset: Path, pr
     settings = {"dataset": config, "snapshots": snapshots}
     with stage.run("dataset", "all", params=settings, deps=deps, outs=[dataset], provenance=provenance) as this:
         root = root_of(shards, snapshots)
-        funnel = read_funnel(provenance_root, snapshots)
-        check(root, funnel)
-        out = this.scratch / "out"
-        files.write_json(out / "root.json", root)
-        files.write_json(out / "funnel.json", funnel.as_json())
-        files.write_text(out / "datasheet.md", cards.datasheet(config.name, config.description, root, funnel))
-        files.write_json(out / "croissant.json", cards.croissant(config.name, config.description, root))
-        draw(funnel, out / "funnel.svg")
-        total = funnel.total()
+        accounts = read_funnel(provenance_root, snapshots)
+        check(root, accounts)
+        describe(config, root, accounts, this.scratch / "out")
+        describe_selection(selection, snapshots, this.scratch / "out")
+        total = accounts.total()
         this.account(
             rows_in=total["list"],
             kept=sum(root["rows"].values()),
-            dropped=funnel.reasons("dropped"),
-            failed=funnel.reasons("failed"),
+            dropped=accounts.reasons("dropped"),
+            failed=accounts.reasons("failed"),
             digest=root["digest"],
         )
-        this.publish(out, dataset)
+        this.publish(this.scratch / "out", dataset)
+
+
+def describe(config: DatasetConfig, root: dict[str, Any], accounts: Funnel, out: Path) -> None:
+    """Writes root.json, the cards and the funnel into `out`."""
+    files.write_json(out / "root.json", root)
+    files.write_text(out / "datasheet.md", cards.datasheet(config.name, config.description, root, accounts))
+    licences = sorted({licence for licence, _ in cards.licences(accounts)})
+    files.write_json(out / "croissant.json", cards.croissant(config.name, config.description, root, licences))
+    files.write_json(out / "funnel.json", accounts.as_json())
+    funnel.draw(accounts, out / "funnel.svg")
+
+
+def describe_selection(selection: Path, snapshots: list[str], out: Path) -> None:
+    """Writes into `out` how the values of the rules are spread and whom the rules fall on."""
+    spreads = plots.spreads(selection, snapshots)
+    files.write_json(out / "spreads.json", [dataclasses.asdict(one) for one in spreads])
+    plots.draw(spreads, out / "spreads.svg")
+    reports = {snapshot: files.read_json(selection / snapshot / "exclusion.json") for snapshot in snapshots}
+    files.write_text(out / "exclusion.md", f"# Whom the rules fall on\n\n{exclusion.markdown(reports)}")
 
 
 def prune(shards: Path, selection: Path, provenance_root: Path, snapshots: list[str]) -> None:
     """Removes what snapshots that are no longer listed left in the workspace."""
     for folder in (shards, selection, *(provenance_root / name for name in COUNTED if name != "select")):
-        files.prune(folder, snapshots)
+        stage.prune(folder, snapshots)
 
 
 def root_of(shards: Path, snapshots: list[str]) -> dict[str, Any]:
@@ -67,7 +82,8 @@ def root_of(shards: Path, snapshots: list[str]) -> dict[str, Any]:
     Raises:
         ValueError: if a manifest and the shards beside it do not agree, naming the snapshot.
     """
-    listed = [entry for snapshot in snapshots for entry in shard_entries(shards / snapshot)]
+    folders = stage.progress([shards / snapshot for snapshot in snapshots], label="dataset")
+    listed = [entry for folder in folders for entry in shard_entries(folder)]
     rows: Counter[str] = Counter({"train": 0, "val": 0})
     for entry in listed:
         rows[entry["split"]] += entry["rows"]
@@ -112,17 +128,18 @@ def read_funnel(provenance_root: Path, snapshots: list[str]) -> Funnel:
     return Funnel(counts=counts)
 
 
-def check(root: dict[str, Any], funnel: Funnel) -> None:
+def check(root: dict[str, Any], accounts: Funnel) -> None:
     """Checks that the stages' accounts join: what one kept is what the next took in.
 
     Raises:
         ValueError: naming snapshot, stages and counts.
     """
-    for snapshot, counts in funnel.counts.items():
+    for snapshot, counts in accounts.counts.items():
         # measure and select account for every row of the ledger, failed ones too
         joins = [
             ("source", "kept", "download"),
             ("download", "rows_in", "measure"),
+            ("measure", "kept", "embed"),
             ("measure", "rows_in", "select"),
             ("select", "kept", "pack"),
         ]

@@ -22,6 +22,8 @@ SLOW_S: Final = 60.0
 RESIZED_FRACTION: Final = 0.85
 REENCODED_QUALITY: Final = 70
 WRONG_ENDING_FRACTION: Final = 0.03
+KNOWN_FRACTION: Final = 0.25
+"""Of the second list's clean rows: those whose picture's hashes the list gives."""
 SHORT_CAPTIONS: Final = ("ok", "x", "hm", "no", "a", "hi", "b", "up", "id", "z", "oh", "my")
 NOT_URLS: Final = (
     "not a url",
@@ -63,6 +65,9 @@ class Amounts:
     planted_evaluation: tuple[int, int] = (36, 12)
     redirect: tuple[int, int] = (24, 6)
     flaky: tuple[int, int] = (4, 0)
+    drift_reencoded: tuple[int, int] = (0, 8)
+    drift_replaced: tuple[int, int] = (0, 6)
+    drift_untold: tuple[int, int] = (0, 4)
     no_url: tuple[int, int] = (3, 2)
     not_a_url: tuple[int, int] = (5, 3)
     no_caption: tuple[int, int] = (4, 2)
@@ -92,6 +97,8 @@ EXPECTED: Final[dict[str, tuple[str, str]]] = {
     "slow": ("download", "timeout"),
     "redirect_loop": ("download", "too_many_redirects"),
     "new_caption_dead": ("download", "http_404"),
+    "drift_replaced": ("download", "hash_mismatch"),
+    "drift_untold": ("download", "hash_unverified"),
     "not_yet_there": ("download", "server_error"),
     "truncated": ("measure", "truncated"),
     "bomb": ("measure", "too_many_pixels"),
@@ -105,18 +112,19 @@ EXPECTED: Final[dict[str, tuple[str, str]]] = {
     "new_caption": ("select", "duplicate_exact"),
     "seen_before": ("select", "seen_before"),
     "seen_before_dead": ("select", "seen_before"),
-    "near_duplicate": ("select", ""),
-    "tone_variant": ("select", ""),
-    "swapped_caption": ("select", ""),
-    "planted_evaluation": ("select", ""),
-    "natural_leak": ("select", ""),
+    "near_duplicate": ("select", "duplicate_near"),
+    "tone_variant": ("", ""),
+    "swapped_caption": ("select", "below_top_fraction"),
+    "planted_evaluation": ("select", "test_picture"),
+    "natural_leak": ("select", "test_picture"),
     "redirect": ("", ""),
     "wrong_ending": ("", ""),
     "flaky": ("", ""),
     "revived": ("", ""),
+    "drift_reencoded": ("", ""),
     "clean": ("", ""),
 }
-"""Where each kind should be caught, and with which reason; no reason where no rule is there yet, no stage if good."""
+"""Where each kind should be caught, and with which reason; neither if the row is good."""
 
 
 def cut(content: bytes) -> bytes:
@@ -155,6 +163,14 @@ def resized(image: Image.Image) -> bytes:
 def reencoded(image: Image.Image) -> bytes:
     """Returns a picture of the same size as JPEG of a lower quality."""
     return encode(image, "JPEG", REENCODED_QUALITY)
+
+
+def parked() -> bytes:
+    """Returns the picture that a sold domain answers every link with, as PNG: stripes."""
+    strip = Image.new("RGB", (64, 64), WHITE)
+    for left in range(0, 64, 16):
+        strip.paste((20, 60, 160), (left, 0, left + 8, 64))
+    return encode(strip, "PNG")
 
 
 def bomb(side_px: int) -> bytes:

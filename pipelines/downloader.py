@@ -1,35 +1,49 @@
 """img2dataset as a subprocess behind the gateway, and its shards read as what they are: untrusted and unordered."""
 
-import functools
+import json
 import os
-import subprocess
+import re
 import sys
 import tarfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lineage import digests, files, stage
+from lineage import digests, files
+from pipelines import watchdog, worker_pool
 from pipelines.gateway import HOST
 
 _KEY_DIGITS = 5
-_REAPER = "import os, signal, sys; sys.stdin.read(); os.killpg(int(sys.argv[1]), signal.SIGKILL)"
-"""Kills a process group when its standard input ends: when we close it, or die."""
+_SHARDS_PER_LIST = 100
+_NUM_LAST_LINES = 5
+_ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b")
+"""The last line of a traceback. Several processes write to one log, so that its own last line may say little."""
 
 
-def write_url_list(uids: list[str], path: Path) -> None:
-    """Writes img2dataset's input: gateway URLs in order of uid, so that its shards are ranges of uids."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    urls = [f"http://{HOST}/{uid}" for uid in uids]
-    pq.write_table(pa.table({"url": urls, "uid": uids}), path)
+def write_url_lists(shards: Iterable[list[str]], folder: Path) -> None:
+    """Writes img2dataset's input as lists of gateway URLs, so that its n-th shard holds the uids of the n-th given.
+
+    Args:
+        shards: the uids of each, all of one length but the last, which may be shorter.
+    """
+    folder.mkdir(parents=True)
+    held: list[list[str]] = []
+    number = 0
+    for shard in shards:
+        held.append(shard)
+        if len(held) == _SHARDS_PER_LIST:
+            _write_url_list(held, folder / f"{number:06d}.parquet")
+            held, number = [], number + 1
+    if held:
+        _write_url_list(held, folder / f"{number:06d}.parquet")
 
 
 def run_img2dataset(
-    url_list: Path,
+    url_lists: Path,
     out: Path,
     *,
     proxy: str,
@@ -37,21 +51,28 @@ def run_img2dataset(
     timeout_s: float,
     num_processes: int,
     num_threads: int,
-) -> None:
-    """Downloads a list through the proxy into img2dataset's WebDataset shards, bytes as fetched.
+    moved: Callable[[], object],
+    stall_s: float,
+) -> str | None:
+    """Has img2dataset fetch lists through the proxy into WebDataset shards, bytes as fetched, under a watchdog.
 
-    Shards that an earlier, killed run finished are kept (its `incremental` mode). It and its workers die with us.
+    It and its workers die with us, when one of them dies, and when nothing moves.
 
-    Raises:
-        ValueError: if img2dataset exits with an error, with the end of its output.
+    Args:
+        timeout_s: how long img2dataset waits for a byte of the proxy, s.
+        moved: returns another value whenever something moved beside the files of `out`.
+        stall_s: how long nothing may move, s.
+
+    Returns:
+        How it ended too early, in words; None where it ended well. What it left undone it does not tell.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True)
     arguments = {
-        "url_list": url_list,
+        "url_list": str(url_lists),
         "input_format": "parquet",
         "url_col": "url",
-        "save_additional_columns": '["uid"]',
-        "output_folder": out,
+        "save_additional_columns": ["uid"],
+        "output_folder": str(out),
         "output_format": "webdataset",
         "disable_all_reencoding": True,
         "extract_exif": False,
@@ -62,97 +83,97 @@ def run_img2dataset(
         "thread_count": num_threads,
         "timeout": int(timeout_s) + 1,
         "retries": 0,
-        "incremental_mode": "incremental",
     }
-    command = [sys.executable, "-m", "img2dataset.main", *(f"--{name}={value}" for name, value in arguments.items())]
+    command = [sys.executable, "-m", worker_pool.__name__, json.dumps(arguments)]
     log = out.with_suffix(".log")
-    with log.open("wb") as output:
-        with _own_group(command, output, _environment(proxy)) as process:
-            status = process.wait()
-    if status != 0:
-        tail = log.read_text(errors="replace").strip().splitlines()[-5:]
-        raise ValueError(f"img2dataset ended with status {status}: {' | '.join(tail)}")
+    with log.open("wb") as output, watchdog.own_group(command, output, _environment(proxy)) as process:
+        try:
+            status = watchdog.wait(process, moved=lambda: (moved(), _num_bytes(out)), stall_s=stall_s)
+        except watchdog.StalledError as error:
+            return str(error)
+    if status == worker_pool.WORKER_DIED:
+        return "one of its workers died"
+    return None if status == 0 else f"it ended with status {status}: {last_words(log)}"
 
 
-def finished_shards(out: Path) -> list[int]:
-    """Returns the shards img2dataset finished: those with its statistics file, its commit marker."""
-    return sorted(int(path.name.split("_")[0]) for path in out.glob("*_stats.json"))
+def last_words(log: Path) -> str:
+    """Returns the errors that a log names, or else its end, in one line."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR.match(line)]
+    return " | ".join((errors or lines)[-_NUM_LAST_LINES:])
 
 
-def discard(out: Path, shard: int) -> None:
-    """Removes one shard, so that img2dataset makes it anew."""
-    for path in out.glob(f"{shard:05d}[._]*"):
+class Place(NamedTuple):
+    """Where img2dataset was to put a shard."""
+
+    out: Path
+    shard: int
+
+
+def discard(place: Place) -> None:
+    """Removes the files of a shard that is done with: the disk is to hold a snapshot twice, not three times."""
+    for path in place.out.glob(f"{place.shard:05d}[._]*"):
         files.remove(path)
 
 
-def agrees(out: Path, shard: int, expected: Mapping[str, str | None]) -> bool:
-    """Returns whether a finished shard holds what is expected, its pictures' bytes included.
+class MadeShard:
+    """One shard that img2dataset made, as bytes by uid; nothing is to be had of a damaged one, or of none."""
 
-    Args:
-        expected: {uid: sha256, None where there is to be no picture}.
-    """
+    def __init__(self, place: Place | None) -> None:
+        """Takes where it lies."""
+        self._path = place.out / f"{place.shard:05d}.tar" if place else Path()
+        self._places = _places(self._path) if place else {}
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open("rb") if self._places else None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def read(self, uid: str, sha256: str) -> bytes | None:
+        """Returns the bytes of a uid, None where the shard has none with this sha256."""
+        if self._file is None or uid not in self._places:
+            return None
+        offset, length = self._places[uid]
+        self._file.seek(offset)
+        content = self._file.read(length)
+        return content if digests.sha256_bytes(content) == sha256 else None
+
+
+def _places(path: Path) -> dict[str, tuple[int, int]]:
+    """Returns {uid: (offset, length) of its picture} of a shard; of a damaged or unfinished one, what can be read."""
+    found: dict[str, tuple[int, int]] = {}
     try:
-        found = outcomes(out, shard)
-        held = {uid: digests.sha256_bytes(content) for uid, content in pictures(out, shard).items()}
-    except (OSError, KeyError, ValueError, tarfile.TarError, pa.ArrowException):  # missing or damaged
-        return False
-    return found == expected and held == {uid: sha256 for uid, sha256 in expected.items() if sha256 is not None}
-
-
-def outcomes(out: Path, shard: int) -> dict[str, str | None]:
-    """Returns {uid: sha256 of its bytes, None where img2dataset has none} of one finished shard."""
-    table = pq.read_table(out / f"{shard:05d}.parquet", columns=["uid", "status", "sha256"])
-    rows = table.to_pylist()
-    return {row["uid"]: row["sha256"] if row["status"] == "success" else None for row in rows}
-
-
-def pictures(out: Path, shard: int) -> dict[str, bytes]:
-    """Returns {uid: bytes} of one finished shard."""
-    keys: Mapping[str, str] = dict(
-        zip(
-            *(column.to_pylist() for column in pq.read_table(out / f"{shard:05d}.parquet", columns=["key", "uid"])),
-            strict=True,
-        )
-    )
-    found: dict[str, bytes] = {}
-    with tarfile.open(out / f"{shard:05d}.tar") as archive:
-        for member in archive:
-            key, _, extension = member.name.partition(".")
-            content = archive.extractfile(member)
-            if content is not None and extension not in ("json", "txt"):
-                found[keys[key]] = content.read()
+        table = pq.read_table(path.with_suffix(".parquet"), columns=["key", "uid"])
+        uid_of = dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        with tarfile.open(path) as archive:
+            for member in archive:
+                key, _, extension = member.name.partition(".")
+                if extension != "json" and key in uid_of:
+                    found[uid_of[key]] = (member.offset_data, member.size)
+    except (OSError, KeyError, ValueError, tarfile.TarError, pa.ArrowException):
+        return found
     return found
 
 
-@contextmanager
-def _own_group(command: list[str], output: BinaryIO, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Yields a running command whose whole process group is killed at the end of the context, or of this process.
+def _write_url_list(shards: list[list[str]], path: Path) -> None:
+    uids = [uid for shard in shards for uid in shard]
+    pq.write_table(pa.table({"url": [f"http://{HOST}/{uid}" for uid in uids], "uid": uids}), path)
 
-    The kernel's parent-death signal reaches the command alone: its workers would outlive it and go on writing.
-    """
-    process = subprocess.Popen(
-        command,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env=environment,
-        start_new_session=True,
-        preexec_fn=functools.partial(stage.die_with_parent, os.getpid()),
-    )
-    reaper = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _REAPER, str(process.pid)],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        reaper.communicate()
-        process.wait()
+
+def _num_bytes(out: Path) -> int:
+    """Returns how much img2dataset has written."""
+    return sum(entry.stat().st_size for entry in os.scandir(out) if entry.is_file())
 
 
 def _environment(proxy: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     # albumentations, which img2dataset imports, asks the network for its newest version otherwise
     quiet = {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
-    return {**inherited, **quiet, "http_proxy": proxy}
+    packages = [str(Path(__file__).parents[1]), *filter(None, [inherited.get("PYTHONPATH")])]
+    found: dict[str, Any] = {**inherited, **quiet, "PYTHONPATH": os.pathsep.join(packages), "http_proxy": proxy}
+    return found

@@ -3,19 +3,32 @@
 Create(tasks) -> Reshuffle -> Map [-> GroupByKey -> Map]: one leaf, untagged outputs, nothing from finish_bundle, no
 Beam IO. A task writes its own file and returns a receipt; the receipt on disk is the commit marker, so a killed run
 is continued, and what the pipeline returns is never load-bearing. A task that fails leaves NAME.error instead.
+
+Tasks and receipts travel through Beam: both stay small, rows lie in files that they name. Runners of several machines
+need the project folder, scratch included, on a file system that all of them share.
 """
 
+import contextlib
 import dataclasses
 import functools
+import importlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import os
+import shlex
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
 from lineage import files, stage
+from pipelines import beam_worker
 
 logger = logging.getLogger(__name__)
+
+_DASK = "apache_beam.runners.dask.dask_runner"
+_DASK_SIZES = ("--dask_partition_size", "--dask_npartitions")
 
 Receipt = dict[str, Any]
 Mapper = Callable[[Any], Receipt]
@@ -27,13 +40,17 @@ class RunnerConfig:
     """Where Beam runs. In no stage's params: the bytes are the same on 1 or N workers and on every runner."""
 
     name: str
-    """Beam's runner; FnApiRunner is the embedded one. Never DirectRunner: it may silently become Prism."""
+    """Beam's runner; FnApiRunner is the embedded one. Never DirectRunner: it may silently become Prism.
+
+    Tested here: FnApiRunner and DaskRunner. FlinkRunner, SparkRunner, DataflowRunner and what else Beam accepts get
+    `options` as they are; they are not tested here.
+    """
     num_workers: int
     """Workers of the embedded runner, >= 1."""
     running_mode: Literal["in_memory", "multi_threading", "multi_processing"]
     """How the embedded runner's workers run."""
     options: list[str]
-    """Further Beam options, for other runners."""
+    """Further Beam options, passed through, e.g. --dask_client_address=tcp://... or --flink_master=..."""
     download_processes: int
     """img2dataset's processes, >= 1."""
     download_threads: int
@@ -44,10 +61,21 @@ class RunnerConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, not {getattr(self, name)}")
 
+    def has_processes(self) -> bool:
+        """Returns whether the embedded runner works in processes of its own."""
+        return self.name == "FnApiRunner" and self.running_mode == "multi_processing"
+
     def arguments(self) -> list[str]:
         """Returns the runner as Beam's command-line options."""
-        embedded = [f"--direct_num_workers={self.num_workers}", f"--direct_running_mode={self.running_mode}"]
-        return [f"--runner={self.name}", *(embedded if self.name == "FnApiRunner" else []), *self.options]
+        if self.has_processes():  # the runner is then given its workers, and must not make others
+            return [f"--direct_num_workers={self.num_workers}", *self.options]
+        if self.name == "FnApiRunner":
+            workers = [f"--direct_num_workers={self.num_workers}", f"--direct_running_mode={self.running_mode}"]
+            return [f"--runner={self.name}", *workers, *self.options]
+        if self.name == "DaskRunner":  # its short name is refused; 128 tasks a partition would run one by one
+            size = [] if any(option.startswith(_DASK_SIZES) for option in self.options) else ["--dask_partition_size=1"]
+            return [f"--runner={_DASK}.DaskRunner", *size, *self.options]
+        return [f"--runner={self.name}", *self.options]
 
 
 def run_tasks(label: str, tasks: Sequence[Any], work: Mapper, receipts: Path, runner: RunnerConfig) -> list[Receipt]:
@@ -66,7 +94,7 @@ def run_tasks(label: str, tasks: Sequence[Any], work: Mapper, receipts: Path, ru
     _forget_errors(receipts)
     pending = [task for task in tasks if not (receipts / f"{task.name}.json").exists()]
     if pending:
-        with _pipeline(runner) as beam_pipeline, _watch(label, receipts, len(tasks)):
+        with _watch(label, receipts, len(tasks)), _pipeline(runner) as beam_pipeline:
             _read(beam_pipeline, label, pending) | f"{label}: work" >> _map(functools.partial(_commit, work, receipts))
     _raise_first_error(receipts)
     return [_receipt(receipts, task.name) for task in sorted(tasks, key=lambda task: task.name)]
@@ -85,21 +113,18 @@ def run_grouped(
     Raises:
         ValueError: as in `run_tasks`; no group's receipt counts that was made without a failed task's part.
     """
-    _quieten_beam()
-    import apache_beam as beam
-
     mapped, reduced = receipts / "map", receipts / "reduce"
     if any(mapped.glob("*.error")):
         files.remove(reduced)  # made without the failed tasks' parts
     for folder in (mapped, reduced):
         folder.mkdir(parents=True, exist_ok=True)
         _forget_errors(folder)
-    with _pipeline(runner) as beam_pipeline, _watch(label, mapped, len(tasks)):
+    with _watch(label, mapped, len(tasks)), _pipeline(runner) as beam_pipeline:
         (
             _read(beam_pipeline, label, tasks)
             | f"{label}: work" >> _map(functools.partial(_commit, work, mapped))
-            | f"{label}: groups" >> beam.FlatMap(_groups)
-            | f"{label}: group" >> beam.GroupByKey()
+            | f"{label}: groups" >> _flat_map(_groups)
+            | f"{label}: group" >> _group_by_key()
             | f"{label}: reduce" >> _map(functools.partial(_commit_group, reduce, reduced))
         )
     _raise_first_error(mapped)
@@ -127,11 +152,70 @@ def _map(function: Callable[[Any], Any]) -> Any:
     return beam.Map(function)
 
 
-def _pipeline(runner: RunnerConfig) -> Any:
+def _flat_map(function: Callable[[Any], Iterable[Any]]) -> Any:
+    import apache_beam as beam
+
+    return beam.FlatMap(function)
+
+
+def _group_by_key() -> Any:
+    import apache_beam as beam
+
+    return beam.GroupByKey()
+
+
+@contextlib.contextmanager
+def _pipeline(runner: RunnerConfig) -> Iterator[Any]:
+    """Yields a pipeline to fill; runs it to its end when the context closes, once its shape is found to be right."""
+    _quieten_beam()
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    return beam.Pipeline(options=PipelineOptions(runner.arguments()))
+    from pipelines import shape
+
+    if runner.name == "DaskRunner":
+        importlib.import_module(_DASK)  # makes its options known
+    options = PipelineOptions(runner.arguments())
+    beam_pipeline = beam.Pipeline(runner=_own_processes() if runner.has_processes() else None, options=options)
+    yield beam_pipeline
+    shape.check(beam_pipeline)
+    with _ends_with_its_workers():
+        result = beam_pipeline.run()
+    try:
+        result.wait_until_finish()
+    finally:
+        if runner.name == "DaskRunner":
+            result.client.close()
+
+
+def _own_processes() -> Any:
+    """Returns the embedded runner with worker processes that die with this one."""
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    # exec: the shell that Beam starts it in would stand between us and it
+    command = f"exec {shlex.quote(sys.executable)} -m {beam_worker.__name__} {os.getpid()}"
+    return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command))
+
+
+@contextlib.contextmanager
+def _ends_with_its_workers() -> Iterator[None]:
+    """Ends this process at once where one of the runner's worker processes dies: the runner would wait for ever."""
+    before = threading.excepthook
+
+    def end(raised: threading.ExceptHookArgs) -> None:
+        if not str(raised.exc_value).startswith("Worker subprocess exited"):
+            before(raised)
+        else:
+            sys.stderr.write("error: a worker process died; run the stage again, what is finished is kept\n")
+            sys.stderr.flush()
+            os._exit(1)
+
+    threading.excepthook = end
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _commit(work: Mapper, receipts: Path, task: Any) -> Receipt:

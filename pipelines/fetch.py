@@ -1,33 +1,40 @@
-"""One URL over the web: every hop checked, everything bounded, every outcome one reason."""
+"""One URL over the web, asked once: every hop checked and in its turn, everything bounded, every outcome one reason."""
 
 import asyncio
 import dataclasses
 import datetime
-import re
+import email.utils
+import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 from yarl import URL
 
-from lineage import digests
+from pipelines import robots
 from pipelines.addresses import AddressNotAllowedError, AddressPolicy
 from pipelines.pictures import sniff
-from pipelines.store import FetchRecord
+from pipelines.politeness import HostClosedError, Politeness
+
+Permit = Callable[[URL, list[str]], Awaitable[None]]
+"""Raises FetchFailedError where a site does not let us ask for a URL; adds the ids of the evidence to the list."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_KEPT_HEADERS = ("content-type", "etag", "last-modified", "x-robots-tag", "tdm-reservation", "content-language")
-_OPT_OUTS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
-_WITH_VALUE = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
-"""Directives of X-Robots-Tag that are written as an agent's name is: before a colon."""
-_AGENT = re.compile(r"[a-z0-9_*.-]+")
-_PASSING = frozenset({"timeout", "refused", "server_error", "incomplete_body"})
+_KEPT_HEADERS = (
+    *("content-type", "etag", "last-modified", "x-robots-tag", "tdm-reservation", "tdm-policy"),
+    *("content-language", "retry-after"),
+)
+_PASSING = frozenset({"timeout", "refused", "server_error", "incomplete_body", "too_many_requests"})
 """Reasons that may pass: worth another attempt."""
 _CHUNK_BYTES = 1 << 16
+_LEAST_HOPS = 5
+"""Redirects of a robots.txt that are followed at least (RFC 9309 2.3.1.2)."""
+_LONGEST_S = 1e9
+"""What a longer Retry-After counts as."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FetchLimits:
     """Bounds of one fetch."""
 
@@ -39,107 +46,175 @@ class FetchLimits:
     """Attempts where the reason may pass; one for final reasons."""
     backoff_s: float
     """Wait before the second attempt; doubles with each further one."""
+    max_wait_s: float
+    """Longest wait between two attempts; a server that asks for a longer one is not asked again."""
+    host_connections: int
+    """Fetches at once to one host."""
+    host_delay_s: float
+    """Least time between the starts of two fetches to one host."""
+    consent_ttl_s: float
+    """How long what a site says in robots.txt and tdmrep.json counts."""
+    respect_robots: bool
+    """Whether robots.txt is asked for and heeded."""
 
 
-class _FetchFailedError(Exception):
+def bound_s(limits: FetchLimits) -> float:
+    """Returns the longest time one URL can take, s, the waits for a host's turn left out.
+
+    Every hop of every attempt may lead to another site, whose two files are asked for first, with as many attempts.
+    """
+    rounds = limits.num_attempts * limits.deadline_s + (limits.num_attempts - 1) * limits.max_wait_s
+    return rounds * (1 + 2 * limits.num_attempts * (limits.max_redirects + 1))
+
+
+class FetchFailedError(Exception):
     """An attempt that ended with a reason."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(
+        self, reason: str, message: str, *, passing: bool | None = None, retry_after_s: float | None = None
+    ) -> None:
+        """Takes one of lineage.reasons.DOWNLOAD, and whether another attempt may end otherwise (by default: by it)."""
         super().__init__(message)
         self.reason, self.message = reason, message
+        self.passing = reason in _PASSING if passing is None else passing
+        self.retry_after_s = retry_after_s
 
 
 @dataclasses.dataclass(kw_only=True)
-class _Answer:
-    """What is known of an attempt so far."""
+class Answer:
+    """What came of one attempt."""
 
     final_url: str
+    at: str
+    """When it began, ISO 8601."""
     status: int | None = None
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     body: bytes = b""
+    seconds: float = 0.0
+    """Spent on the web; waits for turns are left out."""
+    consent: list[str] = dataclasses.field(default_factory=list)
+    failure: FetchFailedError | None = None
 
 
-async def fetch(
-    session: aiohttp.ClientSession, uid: str, url: str, *, policy: AddressPolicy, limits: FetchLimits
-) -> tuple[FetchRecord, bytes | None]:
-    """Returns the record of a URL and, where it is ok, its body. Raises nothing that a server can cause.
+class Web:
+    """The web as it may be asked: through one client session, one policy, everybody's turn kept."""
 
-    Args:
-        session: without a time-out of its own; its resolver checks addresses, its User-Agent is who opt-outs may name.
-    """
-    started, at = time.monotonic(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    attempt = 0
-    while True:
-        attempt += 1
-        answer = _Answer(final_url=url)
-        failure = await _attempt(session, answer, policy=policy, limits=limits)
-        if failure is None or failure.reason not in _PASSING or attempt >= limits.num_attempts:
-            break
-        await asyncio.sleep(limits.backoff_s * 2 ** (attempt - 1))
-    record = FetchRecord(
-        uid=uid,
-        url=url,
-        outcome="failed" if failure else "ok",
-        reason=failure.reason if failure else None,
-        message=_text(failure.message) if failure else "",
-        status=answer.status,
-        final_url=answer.final_url,
-        headers=answer.headers,
-        sha256=None if failure else digests.sha256_bytes(answer.body),
-        bytes=None if failure else len(answer.body),
-        num_attempts=attempt,
-        seconds=round(time.monotonic() - started, 3),
-        fetched_at=at,
-    )
-    return record, None if failure else answer.body
+    def __init__(
+        self, session: aiohttp.ClientSession, *, policy: AddressPolicy, limits: FetchLimits, hosts: Politeness
+    ) -> None:
+        """Takes a session without a time-out or a connection limit of its own, whose resolver checks addresses."""
+        self._session, self._policy, self.limits, self._hosts = session, policy, limits, hosts
+        self.agent = session.headers.get("User-Agent", "").partition("/")[0]
+        """Our product token, which sites may address."""
 
+    async def ask(self, url: str, permit: Permit | None) -> Answer:
+        """Returns what came of asking once. Raises nothing that a server can cause.
 
-async def _attempt(
-    session: aiohttp.ClientSession, answer: _Answer, *, policy: AddressPolicy, limits: FetchLimits
-) -> _FetchFailedError | None:
-    """Fills `answer` and returns how the attempt failed, or None."""
-    try:
-        async with asyncio.timeout(limits.deadline_s):
-            await _follow(session, answer, policy=policy, limits=limits)
-    except _FetchFailedError as failure:
-        return failure
-    except AddressNotAllowedError as error:
-        return _FetchFailedError("address_not_allowed", str(error))
-    except TimeoutError:
-        return _FetchFailedError("timeout", f"no complete answer within {limits.deadline_s} s")
-    except aiohttp.ClientConnectorDNSError as error:
-        return _FetchFailedError("dns", str(error))
-    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-        return _FetchFailedError("tls", str(error))
-    except aiohttp.InvalidURL as error:
-        return _FetchFailedError("scheme_not_allowed", f"not a URL: {error}")
-    except aiohttp.ClientPayloadError as error:
-        return _FetchFailedError("incomplete_body", str(error))
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        return _FetchFailedError("refused", f"{type(error).__name__}: {error}")
-    return None
+        Args:
+            permit: says whether a picture may be asked for, at every hop. None for a site's own word on that: it may
+                be any text, and what is beyond robots.MAX_BYTES of it is left off.
+        """
+        answer = Answer(final_url=url, at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+        try:
+            await self._follow(answer, permit)
+        except FetchFailedError as failure:
+            answer.failure = failure
+        except HostClosedError as closed:
+            answer.failure = FetchFailedError(closed.reason, closed.message, passing=False)
+        except AddressNotAllowedError as error:
+            answer.failure = FetchFailedError("address_not_allowed", str(error))
+        except TimeoutError:
+            message = f"no complete answer within {self.limits.deadline_s} s"
+            answer.failure = FetchFailedError("timeout", message)
+        except aiohttp.ClientConnectorDNSError as error:
+            again = error.os_error.errno == socket.EAI_AGAIN
+            answer.failure = FetchFailedError("dns", str(error), passing=again)
+        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+            answer.failure = FetchFailedError("tls", str(error))
+        except aiohttp.InvalidURL as error:
+            answer.failure = FetchFailedError("scheme_not_allowed", f"not a URL: {error}")
+        except aiohttp.ClientPayloadError as error:
+            answer.failure = FetchFailedError("incomplete_body", str(error))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            answer.failure = FetchFailedError("refused", f"{type(error).__name__}: {error}")
+        return answer
 
+    async def _follow(self, answer: Answer, permit: Permit | None) -> None:
+        """Fetches `answer.final_url`, following redirects hop by hop, each checked like the first."""
+        num_hops = max(self.limits.max_redirects, 0 if permit else _LEAST_HOPS)
+        for _ in range(num_hops + 1):
+            url = _parse(answer.final_url)
+            if url.raw_user is not None or url.raw_password is not None:  # we have no account anywhere
+                url = url.with_user(None)
+                answer.final_url = str(url)
+            self._policy.check_host(url.raw_host or "")
+            self._policy.check_port(url.port)
+            if permit:
+                await permit(url, answer.consent)
+            async with self._hosts.turn(url.raw_host or ""):
+                started = time.monotonic()
+                try:
+                    async with asyncio.timeout(self.limits.deadline_s - answer.seconds):
+                        leads_to = await self._hop(url, answer, is_picture=permit is not None)
+                finally:
+                    answer.seconds += time.monotonic() - started
+            if leads_to is None:
+                return
+            answer.final_url = str(leads_to)
+        raise FetchFailedError("too_many_redirects", f"more than {num_hops} redirects")
 
-async def _follow(
-    session: aiohttp.ClientSession, answer: _Answer, *, policy: AddressPolicy, limits: FetchLimits
-) -> None:
-    """Fetches `answer.final_url`, following redirects hop by hop, each checked like the first."""
-    for _ in range(limits.max_redirects + 1):
-        url = _parse(answer.final_url)
-        policy.check_host(url.raw_host or "")
-        async with session.get(url, allow_redirects=False) as response:
+    async def _hop(self, url: URL, answer: Answer, *, is_picture: bool) -> URL | None:
+        """Asks for one URL; returns where it leads to, or None with the body in `answer`."""
+        accept = {} if is_picture else {"Accept": "*/*"}
+        async with self._session.get(url, allow_redirects=False, headers=accept) as response:
             answer.status = response.status
             answer.headers = _headers(response)
             location = response.headers.get("Location")
             if response.status in _REDIRECTS and location:
-                answer.final_url = str(_parse(location, base=url))
-                continue
-            _check_status(response.status)
-            _check_opt_out(response, session.headers.get("User-Agent", ""))
-            answer.body = await _read(response, limits.max_bytes)
-            _check_body(answer.body)
-            return
-    raise _FetchFailedError("too_many_redirects", f"more than {limits.max_redirects} redirects")
+                return _parse(location, base=url)
+            self._check_status(response, url.raw_host or "")
+            if is_picture:
+                self._check_opt_out(response)
+                answer.body = await _read(response, self.limits.max_bytes)
+                _check_body(answer.body)
+            else:
+                answer.body = await _read(response, robots.MAX_BYTES, cut=True)
+        return None
+
+    def _check_status(self, response: aiohttp.ClientResponse, host: str) -> None:
+        status = response.status
+        wait = retry_after_s(response.headers.get("Retry-After", ""))
+        words = {404: "http_404", 410: "http_410", 429: "too_many_requests"}
+        reason = words.get(status, "server_error" if status >= 500 else "http_error")
+        message = f"HTTP {status}" + (f", Retry-After {wait:.0f} s" if wait is not None else "")
+        if status == 429 or (status == 503 and wait is not None):  # it speaks for the whole host
+            self._hosts.slow_down(host, wait, reason=reason, message=message)
+        else:
+            self._hosts.speed_up(host)
+        if status != 200:
+            passing = True if status == 408 else None
+            raise FetchFailedError(reason, message, passing=passing, retry_after_s=wait)
+
+    def _check_opt_out(self, response: aiohttp.ClientResponse) -> None:
+        """Raises where the answer's headers say that the picture is not for learning from."""
+        found = robots.opt_outs(response.headers.getall("X-Robots-Tag", []), self.agent)
+        if found:
+            raise FetchFailedError("opt_out", f"X-Robots-Tag: {', '.join(found)}")
+        if response.headers.get("TDM-Reservation", "").strip() == "1":
+            raise FetchFailedError("opt_out", "TDM-Reservation: 1")
+
+
+def retry_after_s(value: str) -> float | None:
+    """Returns a Retry-After header in s from now, never below 0; None where it is neither a number nor a date."""
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), _LONGEST_S)
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+        wait = (date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp() - time.time()
+    except (ValueError, OverflowError, OSError):
+        return None
+    return min(max(wait, 0.0), _LONGEST_S)
 
 
 def _parse(text: str, *, base: URL | None = None) -> URL:
@@ -147,73 +222,36 @@ def _parse(text: str, *, base: URL | None = None) -> URL:
     try:
         url = base.join(URL(text)) if base else URL(text)
     except ValueError as error:
-        raise _FetchFailedError("scheme_not_allowed", f"leads to {text[:200]!r}: {error}") from None
+        raise FetchFailedError("scheme_not_allowed", f"leads to {text[:200]!r}: {error}") from None
     if url.scheme not in ("http", "https") or not url.raw_host:
-        raise _FetchFailedError("scheme_not_allowed", f"leads to {text[:200]!r}")
+        raise FetchFailedError("scheme_not_allowed", f"leads to {text[:200]!r}")
     return url
 
 
-async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _read(response: aiohttp.ClientResponse, max_bytes: int, *, cut: bool = False) -> bytes:
+    """Returns the body; what is beyond `max_bytes` is cut off or makes it fail."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
         body += chunk
         if len(body) > max_bytes:
-            raise _FetchFailedError("too_large", f"more than {max_bytes} bytes")
+            if cut:
+                return bytes(body[:max_bytes])
+            raise FetchFailedError("too_large", f"more than {max_bytes} bytes")
     return bytes(body)
-
-
-def _check_status(status: int) -> None:
-    if status == 200:
-        return
-    reason = {404: "http_404", 410: "http_410"}.get(status, "server_error" if status >= 500 else "http_error")
-    raise _FetchFailedError(reason, f"HTTP {status}")
-
-
-def _check_opt_out(response: aiohttp.ClientResponse, user_agent: str) -> None:
-    """Raises where the answer's headers say that the picture is not for learning from."""
-    found = opt_outs(response.headers.getall("X-Robots-Tag", []), user_agent.partition("/")[0])
-    if found:
-        raise _FetchFailedError("opt_out", f"X-Robots-Tag: {', '.join(found)}")
-    if response.headers.get("TDM-Reservation", "").strip() == "1":
-        raise _FetchFailedError("opt_out", "TDM-Reservation: 1")
-
-
-def opt_outs(values: Sequence[str], agent: str) -> list[str]:
-    """Returns the directives against use for learning that bind `agent`, sorted.
-
-    Args:
-        values: of every X-Robots-Tag header, each `directive, ...` or `agent: directive, ...`. What stands after an
-            agent's name, up to the end of that header or the next name, binds that agent alone; what stands before
-            any, or after `*`, binds everyone.
-        agent: the product token of our user agent, in any case.
-    """
-    found = set()
-    for value in values:
-        addressed = "*"
-        for part in value.lower().split(","):
-            name, colon, rest = (word.strip() for word in part.partition(":"))
-            if name in _WITH_VALUE:
-                continue
-            if colon and _AGENT.fullmatch(name):
-                addressed = name
-            directive = rest if colon else name
-            if directive in _OPT_OUTS and addressed in ("*", agent.lower()):
-                found.add(directive)
-    return sorted(found)
 
 
 def _check_body(body: bytes) -> None:
     if not body:
-        raise _FetchFailedError("empty_body", "no bytes")
+        raise FetchFailedError("empty_body", "no bytes")
     if sniff(body) is None:
-        raise _FetchFailedError("not_an_image", f"begins with {body[:16]!r}")
+        raise FetchFailedError("not_an_image", f"begins with {body[:16]!r}")
 
 
 def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
-    found = {name: _text(", ".join(response.headers.getall(name, []))) for name in _KEPT_HEADERS}
+    found = {name: storable(", ".join(response.headers.getall(name, []))) for name in _KEPT_HEADERS}
     return {name: value for name, value in found.items() if value}
 
 
-def _text(received: str) -> str:
+def storable(received: str) -> str:
     """Returns text that can be written as UTF-8: what servers send may hold bytes that are none."""
     return received.encode("utf-8", "replace").decode()

@@ -5,7 +5,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-STEPS = ("list", "source", "download", "measure", "select")
+from pipelines import plots
+
+STEPS = ("list", "source", "download", "measure", "embed", "select")
 """What is left after each step, from the list's rows to the kept pairs."""
 _COLOURS = ("#4269d0", "#efb118", "#3ca951", "#ff725c", "#a463f2", "#97bbf5")
 
@@ -45,22 +47,13 @@ class Funnel:
 
 
 def draw(funnel: Funnel, path: Path) -> None:
-    """Draws the funnel as SVG: rows left by step and snapshot, rows lost by reason; no date, no random id."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context():
-        mpl.rcdefaults()  # a user's matplotlibrc must not change the bytes
-        mpl.rcParams.update({"svg.hashsalt": "clipline", "svg.fonttype": "none", "font.size": 9})
-        figure = Figure(figsize=(11, 5.2))
-        left_axes, right_axes = figure.subplots(1, 2, width_ratios=(1, 1.1))
-        _draw_steps(left_axes, funnel)
-        _draw_reasons(right_axes, funnel)
-        for axes in (left_axes, right_axes):
-            axes.spines[["top", "right"]].set_visible(False)
-        figure.tight_layout()
-        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+    """Draws the funnel as SVG: rows left by step and snapshot, below it rows lost by reason, a line each."""
+    lost = len(funnel.reasons("dropped")) + len(funnel.reasons("failed"))
+    heights = (0.34 * len(STEPS) + 1.0, 0.17 * max(lost, 1) + 0.6)
+    with plots.page(path, 9, sum(heights)) as figure:
+        upper, lower = figure.subplots(2, 1, height_ratios=heights)
+        _draw_steps(upper, funnel)
+        _draw_reasons(lower, funnel)
 
 
 def _draw_steps(axes: Any, funnel: Funnel) -> None:
@@ -73,18 +66,20 @@ def _draw_steps(axes: Any, funnel: Funnel) -> None:
         axes.text(value, step, f" {value:,}", va="center")
     axes.invert_yaxis()
     axes.set_title("rows left after each stage", loc="left")
-    axes.set_xlim(0, max(base) * 1.15 + 1)
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.06), ncols=4)
+    axes.set_xlim(0, max(base) * 1.1 + 1)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.12), ncols=6)
 
 
 def _draw_reasons(axes: Any, funnel: Funnel) -> None:
-    lost = {**funnel.reasons("dropped"), **funnel.reasons("failed")}
     failed = funnel.reasons("failed")
-    ordered = sorted(lost.items(), key=lambda item: (-item[1], item[0]))
-    words = [word for word, _ in ordered]
-    colours = ["#ff725c" if word in failed else "#9498a0" for word in words]
-    axes.barh(words, [number for _, number in ordered], color=colours)
-    for place, (_, number) in enumerate(ordered):
-        axes.text(number, place, f" {number:,}", va="center")
+    lost = {**funnel.reasons("dropped"), **failed}
+    words = sorted(lost, key=lambda word: (-lost[word], word))
+    colours = [plots.FAILED_COLOUR if word in failed else plots.DROPPED_COLOUR for word in words]
+    axes.barh(words, [lost[word] for word in words], color=colours)
+    for place, word in enumerate(words):
+        axes.text(lost[word], place, f" {lost[word]:,}", va="center", fontsize=8)
+    axes.tick_params("y", labelsize=8)
+    axes.margins(y=0.01)
     axes.invert_yaxis()
+    axes.set_xlim(0, max(lost.values(), default=0) * 1.1 + 1)
     axes.set_title("rows lost by reason (red: failed, grey: dropped)", loc="left")

@@ -16,14 +16,14 @@ from pipelines.dirt import Amounts
 from pipelines.websites import HOMES, LICENCES, SNAPSHOTS, Row, Web
 
 CSV_HEADER: Final = ("url", "caption", "license", "origin")
-JSON_KEYS: Final = ("URL", "TEXT", "LICENSE", "ORIGIN")
+JSON_KEYS: Final = ("URL", "TEXT", "LICENSE", "ORIGIN", "SHA256", "EXPECTED_PHASH")
 NUM_JSON_FILES: Final = 2
 _TEXT = pa.string()
 ANSWERS: Final = pa.schema(
     [("snapshot", _TEXT), ("uid", _TEXT), ("url", _TEXT), ("caption", _TEXT), ("dirt", _TEXT), ("stage", _TEXT)]
     + [("reason", _TEXT), ("of", _TEXT), ("vendor", _TEXT), ("concept", _TEXT)]
 )
-"""The answer key: an empty stage means that the row is good, an empty reason that no rule catches it yet.
+"""The answer key: an empty stage means that the row is good.
 
 `of` is the uid that a row repeats. Of two equal pictures in one list, which one a build keeps is its own affair: the
 row or the one it repeats.
@@ -126,7 +126,15 @@ def json_texts(rows: Sequence[Row]) -> list[str]:
     lines = [
         row.caption
         if row.kind == "unparsable_row"
-        else json.dumps(dict(zip(JSON_KEYS, (row.url or None, row.caption, *_source(row)), strict=True)))
+        else json.dumps(
+            dict(
+                zip(
+                    JSON_KEYS,
+                    (row.url or None, row.caption, *_source(row), row.sha256 or None, row.phash or None),
+                    strict=True,
+                )
+            )
+        )
         for row in rows
     ]
     size = -(-len(lines) // NUM_JSON_FILES)

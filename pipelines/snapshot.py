@@ -4,38 +4,47 @@ A snapshot is a folder data/lists/NAME, tracked by DVC, and its name in params.y
 """
 
 import contextlib
-import dataclasses
+import json
 import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+import pyarrow.compute as pc
 import typer
 import yaml
 
 from lineage import digests, files, params, stage
-from pipelines import descriptions, lists, store
+from pipelines import descriptions, lists, recognition, source, store
+from pipelines.presets import PRESETS
 
 logger = logging.getLogger("clipline")
 
 LISTS = Path("data/lists")
-_OUT_FOLDERS = ("data/source", "data/raw", "data/signals", "data/selection", "data/shards")
-_PROVENANCE_FOLDERS = ("source", "download", "measure", "pack")
+_OUT_FOLDERS = tuple(f"data/{kind}" for kind in ("source", "raw", "signals", "embeddings", "selection", "shards"))
+_PROVENANCE_FOLDERS = ("source", "download", "measure", "embed", "pack")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
 
 @app.command()
 def add(
-    path: Annotated[Path, typer.Argument(help="a csv, tsv, jsonl or parquet file with URLs and captions")],
+    path: Annotated[Path, typer.Argument(help="a list of URLs with captions: a file, a folder or a quoted pattern")],
     name: Annotated[str, typer.Option(help="name of the snapshot, for example s20261101")],
     map: Annotated[list[str] | None, typer.Option(help="FIELD=COLUMN, e.g. caption=TEXT; repeatable")] = None,
+    score: Annotated[list[str] | None, typer.Option(help="NAME=COLUMN, a score to carry along; repeatable")] = None,
+    preset: Annotated[str | None, typer.Option(help=f"a well-known list: {', '.join(PRESETS)}")] = None,
 ) -> None:
-    """Adds a URL list as the newest snapshot. Adding the same list under the same name again changes nothing."""
+    """Adds a URL list as the newest snapshot. Adding the same list under the same name again changes nothing.
+
+    csv, tsv, jsonl, txt (`URL caption` a line), each also .gz or .zst; json (an array, or COCO captions); parquet.
+    """
     with stage.user_errors():
-        add_list(path, name, parse_mapping(map or []))
+        mapping, scores = parse_pairs(map or [], "--map", "caption=TEXT"), parse_pairs(score or [], "--score", "nsfw=P")
+        add_list(path, name, mapping, scores=scores, preset=preset)
 
 
 @app.command()
@@ -62,25 +71,38 @@ def list_() -> None:
             sys.stdout.write(f"{name}  {state}\n")
 
 
-def add_list(path: Path, name: str, mapping: dict[str, str]) -> None:
+def add_list(
+    path: Path,
+    name: str,
+    mapping: Mapping[str, str],
+    *,
+    scores: Mapping[str, str] | None = None,
+    preset: str | None = None,
+) -> None:
     """Puts the list at `path` under data/lists/NAME with `dvc add` and appends NAME to `snapshots`.
 
+    The small roots that select reads are laid down with the first list.
+
+    Args:
+        mapping, scores, preset: as `recognition.describe` takes them.
+
     Raises:
-        ValueError: for a bad name, a list that lacks a column, or another list under that name; nothing is changed.
+        ValueError: for a bad name, a list that lacks a column or does not bring what a column is taken for, or another
+            list under that name; nothing is changed.
     """
+    from pipelines import roots  # late: it reads pictures too, which imports much
+
     params.check_name(name, "snapshot name")
     listed = params.names("snapshots")
-    made = _copy(path, name, descriptions.describe(path, mapping))
+    made = _copy(path, name, recognition.describe(path, mapping, scores=scores, preset=preset))
     target = LISTS / name
     try:
-        if next(lists.read(made), None) is None:
-            raise ValueError(f"{path}: the list has no rows")
+        _check_rows(path, made, scores or {})
         _refuse_other(target, made, name, listed)
-        _track(made, target)
+        _list_and_track(made, target, listed)
     finally:
         files.remove(made)
-    if name not in listed:
-        _set_snapshots([*listed, name])
+    roots.lay()
     logger.info("%s: snapshot %s; `dvc repro` takes it through", target, name)
 
 
@@ -101,6 +123,8 @@ def remove_list(name: str) -> None:
     for folder in _PROVENANCE_FOLDERS:
         files.remove(Path("provenance") / folder / f"{name}.json")
     logger.info("snapshot %s is out of params.yaml; its data are in DVC's cache, add it again to bring them back", name)
+    if listed == [name]:
+        logger.info("no snapshot is left: DVC cannot read dvc.yaml, which names the first one, until a list is added")
 
 
 def refetch_failed(name: str) -> None:
@@ -119,15 +143,15 @@ def refetch_failed(name: str) -> None:
     )
 
 
-def parse_mapping(pairs: list[str]) -> dict[str, str]:
-    """Returns {field: column} of FIELD=COLUMN words.
+def parse_pairs(pairs: list[str], option: str, example: str) -> dict[str, str]:
+    """Returns {name: column} of NAME=COLUMN words.
 
     Raises:
-        ValueError: for a word without `=`.
+        ValueError: for a word without `=`, naming the option.
     """
     for pair in pairs:
         if "=" not in pair:
-            raise ValueError(f"--map {pair}: expected FIELD=COLUMN, for example caption=TEXT")
+            raise ValueError(f"{option} {pair}: expected NAME=COLUMN, for example {example}")
     return dict(pair.split("=", 1) for pair in pairs)  # type: ignore[misc]
 
 
@@ -136,13 +160,31 @@ def _copy(path: Path, name: str, description: descriptions.ListDescription) -> P
     made = stage.WORK / f"list-{name}"
     files.remove(made)
     made.mkdir(parents=True)
-    for file in description.files:
-        shutil.copyfile(path / file if path.is_dir() else path, made / file)
-    content = dataclasses.asdict(description)
-    if description.header:
-        del content["header"]  # said only where it is not so
-    files.write_json(made / descriptions.DESCRIPTION, content)
+    for file in recognition.find(path):
+        shutil.copyfile(file, made / file.name)
+    descriptions.save(description, made)
     return made
+
+
+def _check_rows(path: Path, made: Path, scores: Mapping[str, str]) -> None:
+    """Raises ValueError where the list has no row, or a column taken for hashes or a score shows none at its top."""
+    first = next(lists.read(made), None)
+    if first is None:
+        raise ValueError(f"{path}: the list has no rows")
+    description = descriptions.load(made)
+    for field, num_digits in source.HASH_DIGITS.items():
+        hashes = [text for text in map(source.hash_text, first.values.get(field, [])) if text is not None]
+        if hashes and not any(source.is_hash(text, num_digits) for text in hashes):
+            column = description.columns[field]
+            raise ValueError(
+                f"{path}: column {column} has no {field}: {hashes[0][:80]!r} is not {num_digits} hex digits"
+            )
+    brought = {name for text in pc.unique(first.given).drop_null().to_pylist() for name in json.loads(text)}
+    for name, column in scores.items():
+        if name not in brought:
+            raise ValueError(
+                f"{path}: column {column} has no number in the first {len(first.reasons)} rows (score {name})"
+            )
 
 
 def _refuse_other(target: Path, made: Path, name: str, listed: list[str]) -> None:
@@ -156,6 +198,21 @@ def _refuse_other(target: Path, made: Path, name: str, listed: list[str]) -> Non
         recorded = params.parse_yaml(tracked.read_text())["outs"][0]["md5"]
         if recorded != digests.dvc_digest(made):
             raise ValueError(f"{tracked}: tracks another list than this; choose another name, or remove it first")
+
+
+def _list_and_track(made: Path, target: Path, listed: list[str]) -> None:
+    """Appends a list's name to `snapshots` and gives the list to DVC; where DVC refuses it, nothing of it stays.
+
+    In this order: without a first snapshot DVC cannot read dvc.yaml, which names it, and adds nothing.
+    """
+    before = params.PARAMS.read_bytes()
+    if target.name not in listed:
+        _set_snapshots([*listed, target.name])
+    try:
+        _track(made, target)
+    except ValueError:
+        files.write_bytes(params.PARAMS, before)
+        raise
 
 
 def _track(made: Path, target: Path) -> None:

@@ -1,18 +1,33 @@
-"""Stage source: a URL list in, one schema out; list rows = source + rejects + repeats."""
+"""Stage source: a URL list in, one schema out; list rows = source + rejects + repeats.
+
+Rows are put aside on disk by the first digits of their uid and then sorted a partition at a time, so that a list may
+be larger than memory. Where equal (url, caption) rows bring different hashes or scores, the first in list order counts.
+"""
 
 import dataclasses
+import re
 from collections import Counter
-from collections.abc import Iterable
+from itertools import compress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from lineage import digests, params, records, stage
+from lineage import digests, files, params, records, stage
 from pipelines import lists
+from pipelines.partitions import MAX_PARTITIONS, Partitions
+from pipelines.row_groups import RowGroupWriter
 
 _REJECTED_TEXT_CHARS = 500
+HASH_DIGITS = {"expected_sha256": 64, "expected_phash": 16}
+"""Hex digits of the hashes a list can bring."""
+_DERIVED = ("url_sha256", "host", "host_sha256")  # made of what is kept, not put aside
+_ASIDE = pa.schema([field for field in records.SOURCE if field.name not in _DERIVED] + [("copies", pa.int64())])
+_plain_start = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._-]+)(?::[0-9]{1,4})?(?:[/?#]|\Z)").match
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,10 +36,14 @@ class SourceConfig:
 
     max_url_chars: int
     """A longer URL is rejected, characters."""
+    num_partitions: int
+    """Of the rows on disk; one has to fit into memory. The result does not depend on it."""
 
     def __post_init__(self) -> None:
         if self.max_url_chars < 1:
             raise ValueError(f"max_url_chars must be >= 1, not {self.max_url_chars}")
+        if not 1 <= self.num_partitions <= MAX_PARTITIONS:
+            raise ValueError(f"num_partitions must be 1 to {MAX_PARTITIONS}, not {self.num_partitions}")
 
 
 def main(list_folder: Path, source: Path, provenance: Path) -> None:
@@ -33,65 +52,103 @@ def main(list_folder: Path, source: Path, provenance: Path) -> None:
     with stage.run(
         "source", source.name, params=config, deps=[list_folder], outs=[source], provenance=provenance
     ) as this:
-        rows = stage.progress(lists.read(list_folder), label=f"source {source.name}")
-        pairs, rejects, repeats, num_rows = sort_rows(rows, config.max_url_chars)
-        out = this.scratch / "out"
-        records.write_table(records.rows_table(pairs, records.SOURCE), out / "source.parquet")
-        records.write_table(pa.Table.from_pylist(rejects, schema=records.REJECTS), out / "rejects.parquet")
-        records.write_table(records.rows_table(repeats, records.REPEATS), out / "repeats.parquet")
-        num_repeats = sum(row["repeats"] for row in repeats)
-        failed = Counter(row["reason"] for row in rejects)
-        this.account(
-            rows_in=num_rows,
-            kept=len(pairs),
-            dropped={"repeat": num_repeats},
-            failed=failed,
-        )
-        this.publish(out, source)
+        made = this.scratch / "out"
+        this.account(**convert(list_folder, made, config, scratch=this.scratch / "aside"))
+        this.publish(made, source)
 
 
-def sort_rows(
-    rows: Iterable[lists.ListRow], max_url_chars: int
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]], int]:
-    """Returns pairs, rejects and repeats, as rows of their schemas, and how many rows were read.
+def convert(list_folder: Path, made: Path, config: SourceConfig, *, scratch: Path) -> dict[str, Any]:
+    """Writes source.parquet, rejects.parquet and repeats.parquet into `made` and returns where every row went.
 
-    A pair that stands in the list n times is one pair and n - 1 repeats, counted by uid.
+    Args:
+        scratch: folder for the rows put aside, as large as the list; gone in the end.
+
+    Returns:
+        rows_in, kept, dropped and failed, for `Run.account`.
+
+    Raises:
+        ValueError: as lists.read.
     """
-    pairs: dict[str, dict[str, Any]] = {}
-    rejects: list[dict[str, Any]] = []
-    repeats: Counter[str] = Counter()
-    num_rows = 0
-    for row in rows:
-        num_rows += 1
-        reason = judge(row, max_url_chars)
-        if reason is not None:
-            rejects.append(_reject(row, reason))
-            continue
-        pair = as_pair(row)
-        if pair["uid"] in pairs:
-            repeats[pair["uid"]] += 1
-        else:
-            pairs[pair["uid"]] = pair
-    counted = [{"uid": uid, "repeats": number} for uid, number in repeats.items()]
-    return list(pairs.values()), rejects, counted, num_rows
+    for left in (made, scratch):  # by a killed run
+        files.remove(left)
+    label, rows_in, failed = f"source {list_folder.name}", 0, Counter[str]()
+    aside = Partitions(scratch, _ASIDE, config.num_partitions)
+    with aside, RowGroupWriter(made / "rejects.parquet", records.REJECTS) as rejects:
+        with stage.watch(label, 0, lambda: rows_in):
+            for batch in lists.read(list_folder):
+                reasons = judge(batch, config.max_url_chars)
+                rows_in += len(reasons)
+                failed.update(reason for reason in reasons if reason)
+                rejects.write(_rejects(batch, reasons))
+                aside.add(_pairs(batch, [reason is None for reason in reasons]))
+    num_repeats = 0
+    with (
+        RowGroupWriter(made / "source.parquet", records.SOURCE) as pairs,
+        RowGroupWriter(made / "repeats.parquet", records.REPEATS) as repeats,
+    ):
+        for table in stage.progress(aside.tables(), label=f"{label}: sort", total=config.num_partitions):
+            firsts, copies_N = _unite(table)
+            pairs.write(_complete(firsts))
+            repeated = pa.table({"uid": firsts["uid"], "repeats": pa.array(copies_N - 1)})
+            repeats.write(repeated.filter(pa.array(copies_N > 1)))
+            num_repeats += int(copies_N.sum()) - len(copies_N)
+    files.remove(scratch)
+    return {"rows_in": rows_in, "kept": pairs.num_rows, "dropped": {"repeat": num_repeats}, "failed": failed}
 
 
-def judge(row: lists.ListRow, max_url_chars: int) -> str | None:
-    """Returns why a row is rejected, or None where it is a pair."""
-    if row.values is None:
-        return row.reason
-    url, caption = row.values["url"], row.values["caption"]
-    if not isinstance(url, str) or not url.strip():
+def judge(batch: lists.Batch, max_url_chars: int) -> list[str | None]:
+    """Returns for each row why it is rejected, or None where it is a pair."""
+    columns = zip(batch.reasons, batch.values["url"], batch.values["caption"], strict=True)
+    reasons = [reason or _judge_pair(url, caption, max_url_chars) for reason, url, caption in columns]
+    for field in HASH_DIGITS.keys() & batch.values.keys():
+        hashes = zip(reasons, batch.values[field], strict=True)
+        reasons = [reason or _judge_hash(value, HASH_DIGITS[field]) for reason, value in hashes]
+    return reasons
+
+
+def is_url(text: str) -> bool:
+    """Returns whether `text` is an absolute http or https URL with a host and without white space."""
+    return _is_plain(text) or _is_url(text)
+
+
+def host_of(url: str) -> str:
+    """Returns the host of a URL that `is_url`, in lower case."""
+    start = _plain_start(url)
+    return start[1].lower() if start else (urlsplit(url).hostname or "").lower()
+
+
+def hash_text(value: object) -> str | None:
+    """Returns a hash as the list brings it in lower case, None where it brings none."""
+    return (_text(value) or "").strip().lower() or None
+
+
+def is_hash(text: str, num_digits: int) -> bool:
+    """Returns whether `text` is `num_digits` hex digits in lower case."""
+    return len(text) == num_digits and not text.strip("0123456789abcdef")
+
+
+def _judge_pair(url: Any, caption: Any, max_url_chars: int) -> str | None:
+    if not isinstance(url, str) or not (bare := url.strip()):
         return "no_url"
-    if len(url) > max_url_chars or not is_url(url.strip()):
+    if len(url) > max_url_chars or not is_url(bare):
         return "not_a_url"
     if not isinstance(caption, str) or not caption.strip():
         return "no_caption"
     return None
 
 
-def is_url(text: str) -> bool:
-    """Returns whether `text` is an absolute http or https URL with a host and without white space."""
+def _judge_hash(value: Any, num_digits: int) -> str | None:
+    """Returns `bad_hash` for what is no hash: taken for none, it would let any picture pass for the listed one."""
+    text = hash_text(value)
+    return None if text is None or is_hash(text, num_digits) else "bad_hash"
+
+
+def _is_plain(text: str) -> bool:
+    """Returns whether `text` is a URL as nearly all of them are: those need no closer, slower look."""
+    return text.isascii() and text.isprintable() and " " not in text and _plain_start(text) is not None
+
+
+def _is_url(text: str) -> bool:
     if any(char.isspace() or ord(char) < 32 for char in text):
         return False
     try:
@@ -101,27 +158,56 @@ def is_url(text: str) -> bool:
         return False
 
 
-def as_pair(row: lists.ListRow) -> dict[str, Any]:
-    """Returns a judged row in the source schema."""
-    assert row.values is not None
-    url, caption = row.values["url"].strip(), row.values["caption"]
-    host = (urlsplit(url).hostname or "").lower()
-    given = {name: _text(row.values.get(name)) for name in ("license", "origin", "expected_sha256")}
-    return {
-        "uid": records.uid_of(url, caption),
-        "url": url,
-        "caption": caption,
-        "url_sha256": digests.sha256_bytes(url.encode()),
-        "host": host,
-        "host_sha256": digests.sha256_bytes(host.encode()),
-        **given,
+def _pairs(batch: lists.Batch, is_pair: list[bool]) -> pa.Table:
+    """Returns a batch's pairs as they are put aside, each once, with the number of its copies."""
+    values = {field: list(compress(column, is_pair)) for field, column in batch.values.items()}
+    urls, captions = [url.strip() for url in values.pop("url")], values.pop("caption")
+    uids = list(map(records.uid_of, urls, captions))
+    texts = {field: list(map(hash_text if field in HASH_DIGITS else _text, values[field])) for field in values}
+    columns = {"uid": uids, "url": urls, "caption": captions, **texts, "given": batch.given.filter(pa.array(is_pair))}
+    arrays = [
+        pa.array(columns.get(field.name, [None] * len(uids)), field.type) for field in _ASIDE if field.name != "copies"
+    ]
+    copies = Counter(uids)  # in order of their first
+    first_at = dict(zip(reversed(uids), range(len(uids) - 1, -1, -1), strict=True))
+    firsts = pa.table(arrays, schema=_ASIDE.remove(len(arrays))).take(
+        pa.array([first_at[uid] for uid in copies], pa.int64())
+    )
+    return firsts.append_column(_ASIDE.field("copies"), pa.array(copies.values(), pa.int64()))
+
+
+def _unite(table: pa.Table) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """Returns the first row of each uid and, N int64, how often it stands in the list; `table` is sorted by uid."""
+    uids = table["uid"].combine_chunks()
+    is_first_N = np.ones(len(uids), dtype=bool)
+    is_first_N[1:] = pc.not_equal(uids[1:], uids[:-1]).to_numpy(zero_copy_only=False)
+    starts_N = np.flatnonzero(is_first_N)
+    copies_N = table["copies"].to_numpy()
+    return table.take(pa.array(starts_N)), np.add.reduceat(copies_N, starts_N) if len(starts_N) else copies_N
+
+
+def _complete(firsts: pa.Table) -> pa.Table:
+    """Returns pairs in the source schema, with what is derived from their URLs."""
+    urls = firsts["url"].to_numpy().tolist()
+    hosts = pa.array(map(host_of, urls), pa.string()).dictionary_encode()
+    host_hashes = [digests.sha256_bytes(host.encode()) for host in hosts.dictionary.to_pylist()]
+    derived = {
+        "url_sha256": pa.array([digests.sha256_bytes(url.encode()) for url in urls], pa.string()),
+        "host": hosts.dictionary_decode(),
+        "host_sha256": pa.array(host_hashes, pa.string()).take(hosts.indices),
     }
+    columns = [derived[name] if name in derived else firsts[name] for name in records.SOURCE.names]
+    return pa.table(columns, schema=records.SOURCE)
 
 
-def _reject(row: lists.ListRow, reason: str) -> dict[str, Any]:
-    values = row.values or {}
-    shown = {name: (_text(values.get(name)) or "")[:_REJECTED_TEXT_CHARS] for name in ("url", "caption")}
-    return {"file": row.file, "row": row.number, "reason": reason, **shown}
+def _rejects(batch: lists.Batch, reasons: list[str | None]) -> pa.Table:
+    numbers = list(compress(batch.numbers, reasons))
+    shown = {
+        name: [(_text(value) or "")[:_REJECTED_TEXT_CHARS] for value in compress(batch.values[name], reasons)]
+        for name in ("url", "caption")
+    }
+    columns = {"file": [batch.file] * len(numbers), "row": numbers, "reason": list(filter(None, reasons)), **shown}
+    return pa.table(columns, schema=records.REJECTS)
 
 
 def _text(value: object) -> str | None:

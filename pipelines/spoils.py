@@ -1,11 +1,14 @@
 """The first row of every picture on the websites: most as they should be, some spoiled each in its own way."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from lineage import records
+import numpy as np
+
+from lineage import digests, phash, records
 from pipelines import artwork, captions, dirt, sentences
 from pipelines.artwork import Picture
 from pipelines.dirt import Amounts
@@ -27,6 +30,7 @@ def add_pictures(web: Web, pictures: Sequence[Picture], snapshot: str, amounts: 
     for kind, texts in _texts(snapshot).items():
         for picture in itertools.islice(pool, getattr(amounts, kind)[index]):
             web.rows.append(_row(snapshot, _good(web, picture), kind, picture, caption=next(texts)))
+    _add_drifted(web, pool, snapshot, amounts)
     _add_swapped(web, list(itertools.islice(pool, amounts.swapped_caption[index])), snapshot)
     web.rows += [_good_row(web, picture, snapshot) for picture in pool]
 
@@ -44,7 +48,9 @@ def _good_row(web: Web, picture: Picture, snapshot: str) -> Row:
     """Returns the row of a good picture; now and then the URL's ending or the content type is wrong."""
     chance = captions.generator(dirt.SEED, "ending", picture.drawing.vendor, picture.drawing.key).random()
     if chance >= dirt.WRONG_ENDING_FRACTION:
-        return _row(snapshot, _good(web, picture), "clean", picture)
+        row = _row(snapshot, _good(web, picture), "clean", picture)
+        is_known = snapshot != SNAPSHOTS[0] and int(picture.uid[:8], 16) < dirt.KNOWN_FRACTION * 2**32
+        return _told(row, picture) if is_known else row
     if chance < dirt.WRONG_ENDING_FRACTION / 2:
         url = web.serve(home_of(picture, _FALSE_ENDINGS[artwork.ENDINGS[picture.encoding]]), picture.content)
     else:
@@ -152,6 +158,21 @@ def _texts(snapshot: str) -> dict[str, Iterator[str]]:
 def _by_turns(table: Mapping[str, Sequence[str]]) -> list[str]:
     orders = [shuffled(table[language], "sentences", language) for language in sorted(table)]
     return [text for texts in zip(*orders, strict=True) for text in texts]
+
+
+def _add_drifted(web: Web, pool: Iterator[Picture], snapshot: str, amounts: Amounts) -> None:
+    """Adds rows whose bytes are no longer those that the list's hash was made of."""
+    for kind in ("drift_reencoded", "drift_replaced", "drift_untold"):
+        for picture in itertools.islice(pool, getattr(amounts, kind)[SNAPSHOTS.index(snapshot)]):
+            content = dirt.parked() if kind == "drift_replaced" else dirt.reencoded(artwork.load(picture.content))
+            row = _told(_row(snapshot, web.serve(home_of(picture), content), kind, picture), picture)
+            web.rows.append(dataclasses.replace(row, phash="") if kind == "drift_untold" else row)
+
+
+def _told(row: Row, picture: Picture) -> Row:
+    """Returns a row whose list gives the sha256 of a picture's bytes and its perceptual hash."""
+    look = phash.hex_hash(phash.perceptual_hash(np.asarray(artwork.load(picture.content))))
+    return dataclasses.replace(row, sha256=digests.sha256_bytes(picture.content), phash=look)
 
 
 def _add_swapped(web: Web, pictures: Sequence[Picture], snapshot: str) -> None:

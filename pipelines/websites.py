@@ -40,6 +40,10 @@ class Row:
     picture: Picture | None = None
     of: str = ""
     """uid of the row, or of the evaluation picture, that this one repeats."""
+    sha256: str = ""
+    """What the list says the picture's bytes were when it was written."""
+    phash: str = ""
+    """And how the picture looked: its perceptual hash."""
 
     @property
     def uid(self) -> str:

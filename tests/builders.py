@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from lineage import digests, files, records
-from pipelines import engine, rules, tar
+from pipelines import engine, tar
 from pipelines.pictures import sniff
 
 PARAMS: dict[str, Any] = {
@@ -28,25 +28,29 @@ PARAMS: dict[str, Any] = {
         "download_processes": 1,
         "download_threads": 1,
     },
-    "source": {"max_url_chars": 200},
+    "source": {"max_url_chars": 200, "num_partitions": 4},
     "measure": {"max_pixels": 10_000},
     "select": {
-        "min_side_px": 8,
-        "max_aspect": 3.0,
-        "min_caption_chars": 3,
-        "max_caption_chars": 40,
-        "scripts": ["latin"],
-        "languages": ["en"],
-        "min_language_probability": 0.9,
-        "min_language_letters": 12,
+        "rules": [
+            {"rule": "side", "min_px": 8},
+            {"rule": "aspect", "max_ratio": 3.0},
+            {"rule": "caption_length", "min_chars": 3, "max_chars": 40},
+            {"rule": "caption_letters", "min_letters": 1, "min_frac": 0.0},
+            {"rule": "script", "scripts": ["latin"]},
+            {"rule": "language", "languages": ["en"], "min_probability": 0.9, "min_letters": 12},
+            {"rule": "exact", "same_image_captions": "keep_one"},
+        ],
+        "decontaminate_against": [],
         "val_frac": 0.3,
-        "num_hash_prefixes": 16,
+        "num_partitions": 4,
+        "max_drop_frac": 1.0,
+        "on_excess": "warn",
+        "min_group_rows": 1,
     },
-    "pack": {"rows_per_shard": 3},
+    "pack": {"rows_per_shard": 3, "num_shards": None, "max_side_px": None},
     "dataset": {"name": "tiny", "description": "A tiny data set."},
 }
 
-SELECT = rules.SelectConfig(**PARAMS["select"])
 RUNNER = engine.RunnerConfig(**PARAMS["runner"])
 TWO_WORKERS = dataclasses.replace(RUNNER, num_workers=2, running_mode="multi_processing")
 
@@ -140,22 +144,35 @@ def write_kept(path: Path, splits: dict[str, str]) -> Path:
 
 def make_signals(uid: str, sha256: str = "", **changes: Any) -> dict[str, Any]:
     """Returns a signals row that every rule of PARAMS keeps, but for `changes`."""
-    row = {
+    caption = changes.get("caption", f"the drawing of {uid[-6:]}")
+    row: dict[str, Any] = dict.fromkeys(records.SIGNALS.names) | {
         "uid": uid,
+        "url_sha256": digests.sha256_bytes(f"url {uid}".encode()),
+        "host": "a.test",
+        "host_sha256": digests.sha256_bytes(b"a.test"),
+        "tld": "test",
+        "url_chars": 20,
         "format": "png",
+        "bytes": 500,
         "width": 20,
         "height": 16,
         "sha256": sha256 or digests.sha256_bytes(uid.encode()),
-        "pixel_sha256": "0" * 64,
-        "phash": "0" * 16,
+        "pixel_sha256": digests.sha256_bytes(f"pixels {sha256 or uid}".encode()),
+        "phash": digests.sha256_bytes(f"look {sha256 or uid}".encode())[:16],
+        "thumbnail": digests.sha256_bytes(f"thumbnail {sha256 or uid}".encode()).encode() * 3,
+        "blur": 100.0,
+        "flatness": 0.25,
+        "caption": caption,
+        "caption_sha256": digests.sha256_bytes(f"{caption}".casefold().encode()),
         "caption_chars": 20,
         "caption_letters": 16,
         "caption_words": 4,
+        "caption_repetition": 0.0,
+        "caption_letter_frac": 1.0,
         "script": "latin",
         "script_frac": 1.0,
         "language": "en",
         "language_probability": 0.99,
-        "error": None,
     }
     assert set(changes) <= set(row)
     return {**row, **changes}

@@ -132,6 +132,10 @@ def shrink(content: dict[str, Any]) -> None:
     content["snapshots"] = []
     content["download"] |= {"demo_site": None, "allow_addresses": ["127.0.0.0/8"], "deadline_s": 5.0}
     content["train"] |= {"epochs": 2, "batch_size": 8}
+    content["scorer"]["train"] |= {"epochs": 1, "batch_size": 8}
+    content["select"]["on_excess"] = "warn"
+    # of so few rows a fraction is one or none
+    content["select"]["rules"] = [rule for rule in content["select"]["rules"] if rule["rule"] != "top_fraction"]
     content["pack"]["rows_per_shard"] = 16
     content["download"]["rows_per_shard"] = 16
     content["evaluate"]["protocols"]["probe"]["epochs"] = 2

@@ -1,10 +1,12 @@
 """The demo as `make demo` left it in this checkout, held against its answer key; `pytest -s` prints the table."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 
 from lineage import digests
@@ -15,10 +17,12 @@ KEY = ROOT / "data/demo/answer_key.parquet"
 MODELS = ("clip-0", "cyclip-0")
 ALWAYS_CAUGHT = (
     *("dead_404", "dead_410", "dead_500", "dead_host", "html", "truncated", "empty", "tiny", "noai", "bomb"),
-    *("other_script", "incomplete", "slow", "redirect_loop", "banner", "short_caption", "seen_before"),
+    *("other_script", "incomplete", "slow", "redirect_loop", "banner", "short_caption"),
+    *("drift_replaced", "drift_untold", "planted_evaluation", "natural_leak"),
 )
-LATER = ("near_duplicate", "tone_variant", "swapped_caption", "planted_evaluation", "natural_leak")
-"""Kinds that no rule looks for yet: counted, not caught."""
+ALWAYS_GOOD = ("redirect", "wrong_ending", "flaky", "revived", "drift_reencoded")
+FILTERS = ROOT / "docs/filters.md"
+"""Holds the table that is measured here; CLIPLINE_UPDATE_DOCS=1 writes it anew."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -73,22 +77,65 @@ def test_dirt_is_caught_with_its_reason(answers: Any) -> None:
         assert (found.given == found.reason).all(), kind
 
 
-def test_of_each_exact_duplicate_and_its_original_one_is_left(answers: Any) -> None:
+def test_no_picture_is_kept_twice(answers: Any) -> None:
     kept = answers[answers.kept]
     picture = duckdb.sql(f"select uid, sha256 from '{ROOT}/data/signals/*/*.parquet'").df()  # noqa: S608
     sha256 = dict(zip(picture.uid, picture.sha256, strict=True))
     digests_kept = [sha256[uid] for uid in kept.drop_duplicates("uid").uid]
-    assert len(digests_kept) == len(set(digests_kept))
-    duplicates = answers[answers.dirt == "exact_duplicate"]
-    assert len(duplicates) > 0
-    assert {sha256[uid] for uid in duplicates.uid} <= set(digests_kept)
+    assert len(digests_kept) == len(set(digests_kept)) > 0
 
 
-def test_few_good_rows_are_lost(answers: Any) -> None:
-    good = answers[answers.stage == ""]
-    lost = good[~good.kept & (good.given != "duplicate_exact")]
-    assert set(lost.given) <= {"language"}
-    assert len(lost) < 0.005 * len(good)
+@pytest.mark.parametrize("kind", ["near_duplicate", "exact_duplicate", "natural_duplicate", "new_caption"])
+def test_of_a_pair_of_duplicates_one_at_most_is_kept(answers: Any, kind: str) -> None:
+    kept = set(answers[answers.kept].uid)
+    found = answers[answers.dirt == kind]
+    assert len(found) > 0
+    both = found[found.kept & found["of"].isin(kept)]
+    assert len(both) == 0
+
+
+def test_no_pair_is_kept_in_two_snapshots(answers: Any) -> None:
+    again = answers[answers.dirt.isin(("seen_before", "seen_before_dead"))]
+    assert set(again[~again.kept].given) >= {"seen_before"}
+    kept = answers[answers.kept].drop_duplicates(["snapshot", "uid"])
+    assert not kept.uid.duplicated().any()
+
+
+def test_swapped_captions_score_lower_than_right_ones(answers: Any) -> None:
+    auc, num_swapped = auc_of_swapped(answers)
+    assert num_swapped > 40
+    assert auc > 0.7
+
+
+def test_hash_drift_is_sorted(answers: Any) -> None:
+    query = f"select uid, drift from '{ROOT}/data/raw/*/ledger.parquet' where drift is not null"  # noqa: S608
+    drift = dict(duckdb.sql(query).fetchall())
+    words = {"drift_reencoded": "look_alike", "drift_replaced": "different", "drift_untold": "unverified"}
+    for kind, word in words.items():
+        assert {drift[uid] for uid in answers[answers.dirt == kind].uid} == {word}
+    others = answers[~answers.dirt.isin(words)]
+    assert {drift[uid] for uid in others.uid if uid in drift} == {"equal"}
+
+
+def auc_of_swapped(answers: Any) -> tuple[float, int]:
+    """Returns how often a clean pair scores above a swapped one, and how many swapped ones have a score."""
+    score = dict(
+        duckdb.sql(f"select uid, clip_score from '{ROOT}/data/embeddings/*/*.parquet' where row is not null").fetchall()  # noqa: S608
+    )
+    swapped, clean = (
+        np.array([score[uid] for uid in answers[answers.dirt == kind].uid if uid in score])
+        for kind in ("swapped_caption", "clean")
+    )
+    above = (clean[:, None] > swapped[None, :]).mean() + (clean[:, None] == swapped[None, :]).mean() / 2
+    return float(above), len(swapped)
+
+
+def test_few_good_rows_are_lost_to_what_does_not_ask_for_a_fraction(answers: Any) -> None:
+    good = answers[answers.dirt.isin(("clean", *ALWAYS_GOOD))]
+    lost = good[~good.kept & ~good.given.isin(("duplicate_exact", "duplicate_pixels", "below_top_fraction"))]
+    assert set(lost.given) <= {"language", "test_picture", "duplicate_near"}
+    assert len(lost) < 0.04 * len(good)
+    assert len(lost[lost.given == "language"]) < 0.005 * len(good)
 
 
 def test_most_other_languages_are_caught(answers: Any) -> None:
@@ -98,23 +145,46 @@ def test_most_other_languages_are_caught(answers: Any) -> None:
 
 
 def test_the_table(answers: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    source = answers[answers.stage == "source"].copy()
-    rejected = {name: rejects_of(name) for name in source.snapshot.unique()}
-    lines = []
-    for kind, found in answers.groupby("dirt"):
-        stage, reason = found.stage.iloc[0], found.reason.iloc[0]
-        if stage == "source" and kind != "repeat":
-            caught = sum(min(rejected[name].get(kind, 0), len(part)) for name, part in found.groupby("snapshot"))
-            assert caught == len(found), kind
-        else:
-            caught = int((~found.kept).sum())
-        given = ", ".join(sorted({str(word) for word in found.given if isinstance(word, str)}))
+    kept = set(answers[answers.kept].uid)
+    lines = ["| filter | dropped | of what was planted for it | precision | recall |", "|---|---:|---:|---:|---:|"]
+    for reason in sorted(set(answers[answers.stage == "select"].reason)):
+        given, wanted = answers[answers.given == reason], answers[answers.reason == reason]
+        # of two duplicates either one may go: found is the pair
+        pairs = wanted if reason.startswith("duplicate_") else wanted[:0]
+        hits = int(((given.reason == reason) | given.uid.isin(pairs["of"])).sum())
+        missed = wanted[wanted.kept & ~(wanted.uid.isin(pairs.uid) & ~wanted["of"].isin(kept))]
+        found = len(wanted) - len(missed)
+        precision, recall = hits / max(1, len(given)), found / len(wanted)
         lines.append(
-            f"{kind:20} {len(found):5} {caught:5}  expected {stage or '-'}/{reason or '-'}; given {given or '-'}"
+            f"| {reason} | {len(given)} | {hits} | {precision:.3f} | {recall:.3f} ({found} of {len(wanted)}) |"
         )
+    auc, _ = auc_of_swapped(answers)
+    lines += ["", f"Swapped against clean captions by clip_score: AUC {auc:.3f} (chance .5).", ""]
+    lines += ["| kind | rows | not kept | given reasons |", "|---|---:|---:|---|"]
+    for kind, found in answers.groupby("dirt"):
+        words = found[~found.kept].given.dropna().value_counts(sort=False).sort_index()
+        reasons = ", ".join(f"{word} {number}" for word, number in words.items())
+        lines.append(f"| {kind} | {len(found)} | {int((~found.kept).sum())} | {reasons or '-'} |")
+    show("\n".join(lines) + "\n", capsys)
+
+
+def test_broken_rows_are_rejected_with_their_reason(answers: Any) -> None:
+    source = answers[(answers.stage == "source") & (answers.dirt != "repeat")]
+    for (name, kind), part in source.groupby(["snapshot", "dirt"]):
+        assert rejects_of(str(name))[str(kind)] == len(part)
+
+
+def show(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Prints the table; writes it between the marks of docs/filters.md where asked to.
+
+    Not compared with what stands there: the scorer's last bits, and with them a few verdicts, are the machine's.
+    """
     with capsys.disabled():
-        print("\nkind                 count caught\n" + "\n".join(lines))  # noqa: T201  asked for with -s
-    assert set(LATER) <= set(answers.dirt)
+        print("\n" + table)  # noqa: T201  shown with -s
+    if os.environ.get("CLIPLINE_UPDATE_DOCS"):
+        before, _, rest = FILTERS.read_text(encoding="utf-8").partition("<!-- measured -->\n")
+        after = rest.partition("<!-- end -->")[2]
+        FILTERS.write_text(f"{before}<!-- measured -->\n{table}<!-- end -->{after}", encoding="utf-8")
 
 
 def rejects_of(name: str) -> dict[str, int]:

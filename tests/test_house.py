@@ -23,8 +23,10 @@ PACKAGES = ("lineage", "pipelines", "cyclip_model", "flows")
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES: dict[str, Any] = DAG["stages"]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
-UNTUNED = {"audit"}
-"""Stages without a number of their own."""
+UNTUNED = {"audit", "embed_tests"}
+"""Stages without a number of their own: embed_tests reads embed's."""
+NUM_SMALL_ROOTS = 3
+"""data/optouts.parquet, data/scores.parquet, data/concepts.txt."""
 TUNED = sorted(set(STAGES) - UNTUNED)
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MEDIAN_FUNCTION_LINES = 300, 60, 12
@@ -108,6 +110,22 @@ def test_configs_are_frozen_slotted_keyword_only_and_without_defaults(name: str)
         assert field.default_factory is dataclasses.MISSING
 
 
+def test_the_bucket_deployment_has_the_same_dag() -> None:
+    made = subprocess.run([sys.executable, ROOT / "deploy/s3/make.py"], capture_output=True, text=True, check=True)
+    text = (ROOT / "deploy/s3/dvc.yaml").read_text()
+    assert text == made.stdout, "bring it up to date: python deploy/s3/make.py > deploy/s3/dvc.yaml"
+    persistent = ":\n          persist: true\n"
+    assert yaml.safe_load(text.replace("${root}/./", "").replace(persistent, "\n")) == DAG
+    local = set()
+    for entry in yaml.safe_load(text)["stages"].values():
+        assert "${root}" not in str({**entry, "cmd": ""}), "DVC tracks pointers in the project, never the bucket"
+        for out in entry["outs"]:
+            path = out if isinstance(out, str) else next(iter(out))
+            assert (f"${{root}}/./{path}" in shlex.split(entry["cmd"])) == isinstance(out, dict)
+            local |= {path.split("/${")[0]} if isinstance(out, str) else set()
+    assert {path for path in local if not path.startswith("provenance/")} == {"data/audit", "report", "results"}
+
+
 def test_params_has_known_sections_only() -> None:
     assert set(PARAMS) <= params.SECTIONS
 
@@ -125,7 +143,7 @@ def test_dvc_sees_the_roots_of_the_dag() -> None:
         seen = {stage.relpath for stage in repo.index.stages if stage.is_data_source}
     tracked = {path.relative_to(ROOT).as_posix() for path in (ROOT / "data").rglob("*.dvc")}
     assert seen == tracked
-    assert len(tracked) == len(PARAMS["snapshots"]) + len(PARAMS["sets"])
+    assert len(tracked) == len(PARAMS["snapshots"]) + len(PARAMS["sets"]) + NUM_SMALL_ROOTS
 
 
 def test_every_line_of_params_with_a_number_has_a_comment() -> None:
@@ -172,7 +190,7 @@ def test_no_stage_depends_on_all_of_provenance() -> None:
 
 
 def test_reasons_are_snake_case_words_with_a_meaning() -> None:
-    groups = [reasons.SOURCE, reasons.DOWNLOAD, reasons.MEASURE, reasons.SELECT, reasons.TRAIN]
+    groups = [reasons.SOURCE, reasons.DOWNLOAD, reasons.MEASURE, reasons.EMBED, reasons.SELECT, reasons.TRAIN]
     assert len(reasons.ALL) == sum(map(len, groups)), "a word stands in one group only"
     for word, meaning in reasons.ALL.items():
         assert re.fullmatch(r"[a-z][a-z0-9_]*", word)

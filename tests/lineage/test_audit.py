@@ -88,6 +88,17 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for snapshot in ("s1", "s2"):
         deps = [f"data/raw/{snapshot}", f"data/selection/{snapshot}/kept.parquet"]
         record("pack", snapshot, deps, [f"data/shards/{snapshot}"])
+    for stage, out in (("screen", "data/screen"), ("scorer", "models/scorer"), ("index", "data/index")):
+        text(f"{out}/{stage}.txt")
+        record(stage, "all", [], [out])
+    write("models/scorer/exposure.parquet", [{"snapshot": "s1", "uid": uid(2), "count": 3}], records.EXPOSURE)
+    record("scorer", "all", ["data/screen"], ["models/scorer"])
+    for stage, instance, out in (
+        *(("embed", name, f"data/embeddings/{name}") for name in ("s1", "s2")),
+        ("embed_tests", "emoji", "data/test_embeddings/emoji"),
+    ):
+        text(f"{out}/rows.txt")
+        record(stage, instance, ["models/scorer"], [out])
     text("data/dataset/root.json")
     record(
         "dataset", "all", ["data/shards", "data/selection", "provenance/source", "provenance/pack"], ["data/dataset"]
@@ -132,7 +143,16 @@ def test_exposures_are_those_of_all_models() -> None:
         ("clip-0", "s1", uid(1), 4),
         ("clip-0", "s1", uid(3), 0),
         ("clip-1", "s1", uid(1), 2),
+        ("scorer", "s1", uid(2), 3),
     ]
+
+
+def test_the_scorer_may_see_what_is_not_kept_but_not_what_was_never_fetched() -> None:
+    write("data/selection/s1/verdicts.parquet", [verdict(1), verdict(2, "http_404"), verdict(3)], records.VERDICTS)
+    record("select", "all", ["data/signals", "data/benchmarks"], ["data/selection"])
+    record("dataset", "all", DATASET_DEPS, ["data/dataset"])
+    with pytest.raises(ValueError, match=f"scorer: exposure.parquet names s1/{uid(2)}"):
+        audit.main(*ARGS)
 
 
 def test_the_account_is_that_of_the_verdicts() -> None:
@@ -141,15 +161,19 @@ def test_the_account_is_that_of_the_verdicts() -> None:
     assert counts["rows_in"] == 6
     assert counts["kept"] == 3
     assert counts["dropped"] == {"duplicate_exact": 1, "seen_before": 1, "too_small": 1}
-    assert (counts["exposures"], counts["runs"], counts["edges"]) == (3, 16, 26)
+    assert (counts["exposures"], counts["runs"], counts["edges"]) == (4, 22, 30)
 
 
 def test_the_graph_joins_every_run_to_its_producers() -> None:
     audit.main(*ARGS)
     graph = files.read_json(Path("data/audit/graph.json"))
     assert set(graph["nodes"]) == {
-        *(f"{name}@{snapshot}" for name in ("source", "download", "measure", "pack") for snapshot in ("s1", "s2")),
-        *("select", "dataset", "compare", "benchmarks@emoji"),
+        *(
+            f"{name}@{snapshot}"
+            for name in ("source", "download", "measure", "embed", "pack")
+            for snapshot in ("s1", "s2")
+        ),
+        *("screen", "scorer", "select", "dataset", "index", "compare", "benchmarks@emoji", "embed_tests@emoji"),
         *(f"{name}@{model}" for name in ("train", "evaluate") for model in ("clip-0", "clip-1")),
     }
     assert graph["nodes"]["pack@s1"]["counts"]["rows_in"] == 1
@@ -252,7 +276,7 @@ def test_a_missing_run_is_named() -> None:
             "models/clip-0/exposure.parquet",
             [{"snapshot": "s1", "uid": uid(2), "count": 1}],
             records.EXPOSURE,
-            f"clip-0: exposure.parquet names s1/{uid(2)}, which is in no shard",
+            f"clip-0: exposure.parquet names s1/{uid(2)}, not a pair it could see",
         ),
         (
             "models/clip-1/exposure.parquet",
@@ -270,12 +294,14 @@ def test_records_that_contradict_each_other_are_refused(
         audit.main(*ARGS)
 
 
-def test_no_models_yet_is_an_empty_index_of_exposures() -> None:
+def test_no_models_yet_leaves_the_scorer_alone() -> None:
     Path("params.yaml").write_text(PARAMS.replace("[clip]", "[]"))
     Path("results").rename("gone")
     edit("provenance/compare/all.json", lambda content: content.update(parents={}))
     audit.main(*ARGS)
-    assert records.read_table(Path("data/audit/exposures.parquet"), audit.EXPOSURES).num_rows == 0
+    assert records.read_table(Path("data/audit/exposures.parquet"), audit.EXPOSURES).column("model").to_pylist() == [
+        "scorer"
+    ]
 
 
 def test_the_command_line_is_the_one_of_dvc_yaml() -> None:

@@ -48,3 +48,25 @@ def test_pixel_hashes_know_shape_and_every_pixel(picture: np.ndarray) -> None:
     assert value != phash.pixel_sha256(picture.reshape(128, 96, 3))
     picture[0, 0, 0] ^= 1
     assert value != phash.pixel_sha256(picture)
+
+
+def test_a_thumbnail_tells_colours_apart_that_the_hash_does_not() -> None:
+    drawing = np.full((64, 64, 3), 255, np.uint8)
+    orange, green = drawing.copy(), drawing.copy()
+    orange[16:48, 16:48], green[16:48, 16:48] = (230, 120, 20), (20, 190, 150)
+    assert phash.perceptual_hash(orange) == phash.perceptual_hash(green)
+    assert phash.thumbnail(orange) != phash.thumbnail(green)
+    small = np.frombuffer(phash.thumbnail(orange), np.uint8).reshape(8, 8, 3)
+    assert small[0, 0].tolist() == [255, 255, 255]
+    assert small[4, 4].tolist() == [230, 120, 20]
+
+
+def test_a_symmetric_drawing_stays_near_its_copies() -> None:
+    hourglass = np.full((72, 72, 3), 255, np.uint8)
+    cv2.fillPoly(
+        hourglass, [np.array([[12, 8], [59, 8], [36, 36]]), np.array([[36, 35], [12, 63], [59, 63]])], (90, 60, 20)
+    )
+    value = phash.perceptual_hash(hourglass)
+    done, encoded = cv2.imencode(".jpg", hourglass, [cv2.IMWRITE_JPEG_QUALITY, 70])
+    assert done
+    assert phash.hamming(value, phash.perceptual_hash(cv2.imdecode(encoded, cv2.IMREAD_COLOR))) <= 3

@@ -109,15 +109,6 @@ def test_a_missing_dep_says_what_to_do() -> None:
             pass
 
 
-def test_what_a_stage_prunes_is_not_among_its_parents() -> None:
-    Path("in/gone").touch()
-    with audit() as this:
-        Path("in/gone").unlink()
-        finish(this)
-    parents = json.loads(Path("provenance/audit/all.json").read_text())["parents"]
-    assert parents == {"in": digests.dvc_digest(Path("in"))}
-
-
 def scratch_after_a_crash(**changed: Any) -> Path:
     with contextlib.suppress(RuntimeError):
         with audit(**changed) as this:

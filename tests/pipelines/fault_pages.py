@@ -1,13 +1,31 @@
 """The pages of a server that answers in every way a fetch must bear."""
 
+import dataclasses
 import gzip
+from typing import Any
 
 from pipelines.fetch import FetchLimits
 from tests.pipelines.fault_server import Answer, answer, drip, endless, picture, raw, reset, then
 
 PICTURE = picture()
-LIMITS = FetchLimits(deadline_s=2.0, max_bytes=200_000, max_redirects=3, num_attempts=3, backoff_s=0.01)
+LIMITS = FetchLimits(
+    deadline_s=2.0,
+    max_bytes=200_000,
+    max_redirects=3,
+    num_attempts=3,
+    backoff_s=0.01,
+    max_wait_s=5.0,
+    host_connections=8,
+    host_delay_s=0.0,
+    consent_ttl_s=60.0,
+    respect_robots=True,
+)
 HOST = "a.demo.test"
+
+
+def limits(**changes: Any) -> FetchLimits:
+    """Returns LIMITS but for some."""
+    return dataclasses.replace(LIMITS, **changes)
 
 
 def redirect(location: str, status: int = 302) -> Answer:
@@ -20,7 +38,11 @@ ANSWERS: dict[str, Answer] = {
     "/403": answer(b"no", 403),
     "/418": answer(PICTURE, 418),
     "/204": answer(b"", 204),
+    "/408": answer(b"too slow", 408),
+    "/429": answer(b"too many", 429),
     "/500": answer(b"broken", 500),
+    "/501-x": answer(PICTURE, 501),
+    "/429-then": then(answer(b"", 429, {"Retry-After": "1"}), answer(PICTURE)),
     "/503-then": then(answer(b"broken", 503), answer(b"broken", 503), answer(PICTURE)),
     "/drip": drip,
     "/drip-then": then(drip, answer(PICTURE)),
@@ -65,6 +87,13 @@ ANSWERS: dict[str, Answer] = {
     "/to-unknown": redirect("http://gone.demo.test/"),
     "/to-nonsense": redirect("http://[::1/"),
     "/to-bad-port": redirect("http://a.demo.test:99999/"),
+    "/to-ftp": redirect("ftp://a.demo.test/x"),
+    "/to-octal": redirect("http://0177.0.0.1/"),
+    "/to-hex": redirect("http://0x7f.0.0.1/"),
+    "/to-mail": redirect(f"http://{HOST}:25/"),
+    "/to-account": redirect(f"http://me:secret@{HOST}/good"),
+    "/to-crlf": redirect("/%0d%0aX-Injected:%201"),
+    "/crlf": raw(b"HTTP/1.1 302 -\r\nLocation: /good\r\nX: a\rb\r\n\r\n"),
     "/to-bytes": redirect("/\xff\xfe"),
     "/bad-header": answer(PICTURE, headers={"ETag": "\xff\xfe"}),
 }

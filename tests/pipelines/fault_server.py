@@ -98,23 +98,28 @@ class FaultServer(LoopbackServer):
     """The answers by path, served in a thread of its own while the context is open; 404 for any other path.
 
     Attributes:
-        port: the port on 127.0.0.1, once the context is open.
+        port: the port on its host, once the context is open.
         hits: how often each path was asked for.
         heads: the lines of every request's head, in order.
+        most_at_once: how many answers were under way at once at most, by the first part of their paths.
     """
 
-    def __init__(self, answers: Mapping[str, Answer], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, answers: Mapping[str, Answer], tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    ) -> None:
         self.answers = dict(answers)
         self.hits: collections.Counter[str] = collections.Counter()
         self.heads: list[list[str]] = []
+        self.most_at_once: collections.Counter[str] = collections.Counter()
+        self._under_way: collections.Counter[str] = collections.Counter()
         self.port = 0
-        self._tls = tls
+        self._tls, self._host = tls, host
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
     async def _start(self) -> int:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._serve, self._host, 0, ssl=self._tls)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _stop(self) -> None:
@@ -130,8 +135,14 @@ class FaultServer(LoopbackServer):
             path = lines[0].split()[1]
             self.hits[path] += 1
             self.heads.append(lines)
-            await self.answers.get(path, answer(b"no such page", 404))(writer, self.hits[path])
-            await writer.drain()
+            first = path[: path.find("/", 1) + 1]
+            self._under_way[first] += 1
+            self.most_at_once[first] = max(self.most_at_once[first], self._under_way[first])
+            try:
+                await self.answers.get(path, answer(b"no such page", 404))(writer, self.hits[path])
+                await writer.drain()
+            finally:
+                self._under_way[first] -= 1
         with contextlib.suppress(OSError, asyncio.CancelledError):
             writer.close()
             await writer.wait_closed()

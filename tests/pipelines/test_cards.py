@@ -18,7 +18,8 @@ def test_the_datasheet() -> None:
     text = cards.datasheet("tiny", "A tiny set.", ROOT, make_funnel("s1", "s2"))
     assert text.startswith("# Datasheet of tiny\n\nA tiny set.\n")
     assert f"- digest: `{'d' * 64}`\n- snapshots: s1, s2\n- pairs: 5 for training, 1 for validation\n" in text
-    assert "| all | 20 | 16 | 12 | 10 | 6 |\n" in text
+    assert "| all | 20 | 16 | 12 | 10 | 8 | 6 |\n" in text
+    assert "An opt-out names 0 pairs, which were left out; so were 0 whose picture" in text
     assert f"| failed | http_404 | 4 | {reasons.ALL['http_404']} |\n" in text
 
 
@@ -34,7 +35,10 @@ def test_licences_are_added_up_and_escaped() -> None:
 
 
 def test_a_card_lists_every_shard_with_its_digest() -> None:
-    card = cards.croissant("tiny", "A tiny set.", ROOT)
-    shard, members = card["distribution"]
+    card = cards.croissant("tiny", "A tiny set.", ROOT, ["CC0"])
+    shard, captions, pictures = card["distribution"]
     assert (shard["contentUrl"], shard["sha256"]) == ("../shards/s1/val/00000.tar", "0" * 64)
-    assert members["containedIn"] == [{"@id": "s1/val/00000.tar"}]
+    assert captions["containedIn"] == pictures["containedIn"] == [{"@id": "s1/val/00000.tar"}]
+    assert pictures["includes"] == ["*.png", "*.jpg", "*.webp", "*.gif"]
+    assert card["license"] == ["CC0"]
+    assert card["version"] == f"1.0.0+{'d' * 64}"

@@ -1,19 +1,27 @@
 """The data set is named by its content alone, and only if the stages' accounts join."""
 
 import importlib
+import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import mlcroissant
+import pyarrow as pa
 import pytest
+from PIL import Image
 
-from lineage import digests, files
-from pipelines import dataset, pack
+from lineage import digests, files, records
+from pipelines import dataset, exclusion, pack
 from tests.builders import contents, enter, make_pairs, write_account, write_kept, write_params, write_raw
 
 SHARDS, SELECTION, OUT = Path("data/shards"), Path("data/selection"), Path("data/dataset")
 PROVENANCE_ROOT = Path("provenance")
+CROISSANT = pytest.mark.filterwarnings(
+    "ignore:ConjunctiveGraph is deprecated:DeprecationWarning", "ignore:unclosed file:ResourceWarning"
+)
+"""What mlcroissant and its rdflib do."""
 PAIRS = {"s1": make_pairs(5), "s2": make_pairs(4, start=20)}
 
 
@@ -36,6 +44,23 @@ def make_snapshot(snapshot: str) -> None:
     write_account(PROVENANCE_ROOT, "source", snapshot, rows_in=rows + 1, kept=rows, failed={"no_url": 1})
     write_account(PROVENANCE_ROOT, "download", snapshot, rows_in=rows, kept=rows - 1, failed={"http_404": 1})
     write_account(PROVENANCE_ROOT, "measure", snapshot, rows_in=rows, kept=rows - 1, failed={"http_404": 1})
+    write_account(PROVENANCE_ROOT, "embed", snapshot, rows_in=rows - 1, kept=rows - 1)
+    verdicts = [{"uid": uid, "keep": True, "reason": "kept"} for uid in splits]
+    verdicts += [{"uid": uid * 32, "keep": False, "reason": "too_small"} for uid in "ef"]
+    table = records.rows_table(verdicts, records.VERDICTS)
+    records.write_table(table, kept.with_name("verdicts.parquet"))
+    sides = pa.array([16.0 if keep else None for keep in table["keep"].to_pylist()], pa.float64())
+    records.write_table(pa.table({"uid": table["uid"], "side": sides}), kept.with_name("values.parquet"))
+    tally = exclusion.Tally()
+    tally.add(signals_of(table), table.set_column(3, "rule", pa.array([None] * len(splits) + ["side"] * 2)))
+    files.write_json(kept.with_name("exclusion.json"), tally.report(min_rows=1))
+
+
+def signals_of(verdicts: pa.Table) -> pa.Table:
+    """Returns what the exclusion report asks of the rows: all that go have a language that no other has."""
+    languages = ["en" if keep else "xx" for keep in verdicts["keep"].to_pylist()]
+    rows = [{"language": language, "host": "a.test", "tld": "test", "caption_chars": 9} for language in languages]
+    return records.rows_table(rows, pa.schema([field for field in records.SIGNALS if field.name != "uid"]))
 
 
 def account_selection(**changes: int) -> None:
@@ -107,6 +132,7 @@ def test_a_removed_snapshot_is_pruned() -> None:
         ("source", {"kept": 5}, "snapshot s2: source has 5 rows (kept), download took in 6"),
         ("download", {"rows_in": 5}, "snapshot s2: source has 6 rows (kept), download took in 5"),
         ("measure", {"rows_in": 7}, "snapshot s2: download has 6 rows (rows_in), measure took in 7"),
+        ("embed", {"rows_in": 4}, "snapshot s2: measure has 5 rows (kept), embed took in 4"),
         ("pack", {"rows_in": 3}, "snapshot s2: select has 4 rows (kept), pack took in 3"),
         ("pack", {"kept": 3}, "snapshot s2: the shards hold 4 rows, pack accounted for 3"),
     ],
@@ -136,16 +162,53 @@ def test_shards_and_manifest_must_agree() -> None:
         run()
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_the_card_is_valid_croissant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mlcroissant = pytest.importorskip("mlcroissant")
+def test_whom_the_rules_fall_on_is_told() -> None:
+    path = SELECTION / "s1" / "exclusion.json"
+    report = json.loads(path.read_text())
+    [group] = [group for group in report["rules"]["side"]["groups"]["language"] if group["group"] == "xx"]
+    assert group == {"group": "xx", "rows": 2, "dropped": 2, "share": 1.0, "amplification": 3.5}
+    group.update(rows=6, dropped=6)  # of two rows nothing is told
+    files.write_json(path, report)
+    made = run()
+    assert b"| side | 28.6% | language xx | 6 | 100.0% | 3.5 |" in made["exclusion.md"]
+    assert b"language en" not in made["exclusion.md"]
+    assert b"(exclusion.md)" in made["datasheet.md"]
+
+
+def test_the_values_of_the_rules_are_drawn() -> None:
+    made = run()
+    [side] = json.loads(made["spreads.json"])
+    assert (side["label"], side["kept"], side["dropped"], side["unknown"]) == ("side", [9], [0], 4)
+    assert b">side (4 unknown)<" in made["spreads.svg"]
+    records.write_table(pa.table({"uid": ["x"], "side": [1.0]}), SELECTION / "s1" / "values.parquet")
+    with pytest.raises(ValueError, match=r"selection/s1: values\.parquet and verdicts\.parquet differ in rows; run"):
+        run()
+
+
+@CROISSANT
+def test_mlcroissant_loads_the_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     extract = importlib.import_module("mlcroissant._src.operation_graph.operations.extract")
     monkeypatch.setattr(extract, "EXTRACT_PATH", type(extract.EXTRACT_PATH)(tmp_path / "extracted"))
     run()
     card = mlcroissant.Dataset(jsonld=OUT / "croissant.json")
-    assert list(card.metadata.issues.errors) == []
-    captions = {pair.caption.encode() for pairs in PAIRS.values() for pair in pairs}
-    uids = {pair.uid.encode() for pairs in PAIRS.values() for pair in pairs}
-    rows = list(card.records("pairs"))
-    assert {row["pairs/caption"] for row in rows} == captions
-    assert {row["pairs/uid"] for row in rows} == uids
+    assert not card.metadata.issues.errors
+    pairs = {pair.uid.encode(): pair for pairs in PAIRS.values() for pair in pairs}
+    captions = {row["captions/uid"]: row["captions/caption"] for row in card.records("captions")}
+    assert captions == {uid: pair.caption.encode() for uid, pair in pairs.items()}
+    shown = {row["pictures/uid"]: row["pictures/picture"] for row in card.records("pictures")}
+    assert set(shown) == set(pairs)
+    for uid, picture in shown.items():
+        given = Image.open(io.BytesIO(pairs[uid].picture or b""))
+        assert (picture.format, picture.tobytes()) == (given.format, given.tobytes())
+
+
+@CROISSANT
+def test_mlcroissant_notices_a_damaged_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extract = importlib.import_module("mlcroissant._src.operation_graph.operations.extract")
+    monkeypatch.setattr(extract, "EXTRACT_PATH", type(extract.EXTRACT_PATH)(tmp_path / "extracted"))
+    run()
+    with (SHARDS / "s2" / "val" / "00000.tar").open("r+b") as shard:
+        shard.seek(600)
+        shard.write(b"\0")
+    with pytest.raises(mlcroissant.GenerationError):
+        list(mlcroissant.Dataset(jsonld=OUT / "croissant.json").records("captions"))

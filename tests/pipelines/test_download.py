@@ -4,14 +4,12 @@ import logging
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lineage import digests, files, records
 from pipelines import download, store
-from pipelines.download import DownloadConfig
-from tests.pipelines.download_project import DOWNLOAD, Project
+from tests.pipelines.download_project import Project
 from tests.pipelines.fault_server import Answer, FaultServer, answer, drip, picture
 
 PATHS = ["/0.png", "/1.png", "/gone.png", "/drip.png", "/noai.png", "/html.png", "/2.png", "/late.png"]
@@ -191,33 +189,6 @@ def test_a_missing_demo_says_how_to_lay_it_down(project: Project, monkeypatch: p
 def test_a_missing_source_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.params(["s1"])
     assert error_of(project, "s1", monkeypatch).startswith("data/source/s1: no such file or folder")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"rows_per_shard": 1}, "download: rows_per_shard must be >= 2, not 1"),
-        ({"num_attempts": 0}, "download: num_attempts must be >= 1, not 0"),
-        ({"max_redirects": -1}, "download: max_redirects must be >= 0, not -1"),
-        ({"max_bytes": 0}, "download: max_bytes must be >= 1, not 0"),
-        ({"deadline_s": 0}, "download: deadline_s must be > 0 and backoff_s >= 0"),
-        ({"backoff_s": -1.0}, "download: deadline_s must be > 0 and backoff_s >= 0"),
-        ({"allow_addresses": ["10.0.0.1/8"]}, "allow_addresses: 10.0.0.1/8 has host bits set"),
-        ({"demo_site": 3}, "download.demo_site must be text"),
-        ({"retries": 3}, "unknown key download.retries"),
-    ],
-)
-def test_numbers_out_of_range_are_named(
-    change: dict[str, Any], message: str, project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project.params(["s1"], **change)
-    project.source("s1", [])
-    assert message in error_of(project, "s1", monkeypatch)
-
-
-def test_the_time_img2dataset_waits_covers_every_attempt() -> None:
-    config = DownloadConfig(**DOWNLOAD | {"num_attempts": 3, "deadline_s": 10.0, "backoff_s": 1.0})
-    assert config.bound_s() >= 3 * 10 + 1 + 2
 
 
 def test_earlier_snapshots_are_asked_nearest_first() -> None:

@@ -106,6 +106,7 @@ def test_the_first_error_surfaces_and_once_fixed_one_rerun_completes(
     assert len(receipts) == 7 if runs is run else receipts == GROUPS
 
 
+@pytest.mark.slow
 def test_an_error_surfaces_from_another_process_too(tmp_path: Path) -> None:
     (tmp_path / "forbid-t1").touch()
     with pytest.raises(ValueError, match=r"^shard t1 is damaged$"):
@@ -130,3 +131,12 @@ def test_the_runner_is_named_on_beams_command_line() -> None:
     assert RUNNER.arguments() == ["--runner=FnApiRunner", "--direct_num_workers=1", "--direct_running_mode=in_memory"]
     other = dataclasses.replace(RUNNER, name="FlinkRunner", options=["--flink_master=local"])
     assert other.arguments() == ["--runner=FlinkRunner", "--flink_master=local"]
+
+
+def test_dask_gets_its_full_name_and_one_task_a_partition() -> None:
+    address = "--dask_client_address=tcp://127.0.0.1:1"
+    name = "--runner=apache_beam.runners.dask.dask_runner.DaskRunner"
+    dask = dataclasses.replace(RUNNER, name="DaskRunner", options=[address])
+    assert dask.arguments() == [name, "--dask_partition_size=1", address]
+    chosen = dataclasses.replace(dask, options=[address, "--dask_npartitions=4"])
+    assert chosen.arguments() == [name, address, "--dask_npartitions=4"]

@@ -9,23 +9,38 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from lineage import digests, reasons
 from pipelines.addresses import AddressPolicy, CheckedResolver, parse_networks
-from pipelines.fetch import FetchLimits, fetch
+from pipelines.fetch import FetchLimits, Web, bound_s
+from pipelines.politeness import Politeness
+from pipelines.rounds import fetch
 from pipelines.store import FetchRecord
-from tests.pipelines.fault_pages import ANSWERS, HOST, LIMITS, PICTURE
-from tests.pipelines.fault_server import (
-    FaultServer,
-    answer,
-    self_signed,
-)
+from tests.pipelines.fault_pages import ANSWERS, HOST, LIMITS, PICTURE, limits
+from tests.pipelines.fault_server import FaultServer, answer, self_signed
 
 AGENT = "Clipline/0.1 (+https://example.org/bot)"
 
 
+async def anything(_: URL, __: list[str]) -> None:
+    """Lets everything be asked for."""
+
+
+def web(session: aiohttp.ClientSession, policy: AddressPolicy, bounds: FetchLimits) -> Web:
+    """Returns the web as the gateway asks it."""
+    hosts = Politeness(
+        num_connections=8,
+        host_connections=bounds.host_connections,
+        host_delay_s=bounds.host_delay_s,
+        backoff_s=bounds.backoff_s,
+        max_wait_s=bounds.max_wait_s,
+    )
+    return Web(session, policy=policy, limits=bounds, hosts=hosts)
+
+
 def run(
-    url: str, server: FaultServer, *, limits: FetchLimits = LIMITS, allowed: tuple[str, ...] = ()
+    url: str, server: FaultServer, *, bounds: FetchLimits = LIMITS, allowed: tuple[str, ...] = ()
 ) -> tuple[FetchRecord, bytes | None]:
     """Fetches with a session as the gateway's; HOST leads to the server."""
     policy = AddressPolicy(allowed=parse_networks(allowed))
@@ -36,13 +51,15 @@ def run(
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, headers={"User-Agent": AGENT}
         ) as session:
-            return await fetch(session, "u1", url, policy=policy, limits=limits)
+            return await fetch(web(session, policy, bounds), "u1", url, anything)
 
     record, body = asyncio.run(ask())
     assert (record.outcome == "ok") == (record.reason is None) == (body is not None)
     assert record.reason is None or record.reason in reasons.DOWNLOAD
     json.dumps(record.message + record.final_url + str(record.headers)).encode()
     (record.message + record.final_url + "".join(record.headers.values())).encode()  # must be storable
+    assert len(record.attempts) == record.num_attempts
+    assert record.attempts[-1]["reason"] == record.reason
     return record, body
 
 
@@ -72,6 +89,9 @@ def test_a_good_answer_is_recorded_whole(server: FaultServer) -> None:
         ("/204", "http_error", 204, 1),
         ("/no-location", "http_error", 302, 1),
         ("/500", "server_error", 500, 3),
+        ("/501-x", "server_error", 501, 3),
+        ("/408", "http_error", 408, 3),
+        ("/429", "too_many_requests", 429, 3),
         ("/short", "incomplete_body", 200, 3),
         ("/short-chunk", "incomplete_body", 200, 3),
         ("/large", "too_large", 200, 1),
@@ -91,6 +111,7 @@ def test_a_good_answer_is_recorded_whole(server: FaultServer) -> None:
         ("/gzip-damaged", "incomplete_body", 200, 3),
         ("/loop", "too_many_redirects", 302, 1),
         ("/to-file", "scheme_not_allowed", 302, 1),
+        ("/to-ftp", "scheme_not_allowed", 302, 1),
         ("/to-data", "scheme_not_allowed", 302, 1),
         ("/to-nonsense", "scheme_not_allowed", 302, 1),
         ("/to-bad-port", "scheme_not_allowed", 302, 1),
@@ -98,6 +119,11 @@ def test_a_good_answer_is_recorded_whole(server: FaultServer) -> None:
         ("/to-metadata", "address_not_allowed", 302, 1),
         ("/to-localhost", "address_not_allowed", 302, 1),
         ("/to-decimal", "address_not_allowed", 302, 1),
+        ("/to-octal", "address_not_allowed", 302, 1),
+        ("/to-hex", "address_not_allowed", 302, 1),
+        ("/to-mail", "address_not_allowed", 302, 1),
+        ("/to-crlf", "http_404", 404, 1),
+        ("/crlf", "refused", None, 3),
         ("/to-wide", "address_not_allowed", 302, 1),
         ("/to-unknown", "dns", 302, 1),
         ("/to-bytes", "http_404", 404, 1),
@@ -123,6 +149,8 @@ def test_every_failure_has_its_reason_and_only_passing_ones_are_tried_again(
     [
         ("/503-then", 3),
         ("/short-then", 2),
+        ("/429-then", 2),
+        ("/to-account", 1),
         ("/largest", 1),
         ("/half", 1),  # measure finds out
         ("/no-length", 1),
@@ -155,61 +183,28 @@ def test_a_loop_costs_no_more_than_its_bound(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("path", ["/drip", "/slow"])
 def test_a_server_cannot_stretch_the_deadline(path: str, server: FaultServer) -> None:
-    limits = FetchLimits(deadline_s=0.4, max_bytes=1 << 20, max_redirects=3, num_attempts=2, backoff_s=0.05)
+    bounds = limits(deadline_s=0.4, num_attempts=2, backoff_s=0.05)
     started = time.monotonic()
-    record, _ = run(f"http://{HOST}{path}", server, limits=limits)
+    record, _ = run(f"http://{HOST}{path}", server, bounds=bounds)
     assert (record.reason, record.num_attempts) == ("timeout", 2)
     assert 0.8 < time.monotonic() - started < 3.0
 
 
 def test_a_time_out_may_pass(server: FaultServer) -> None:
-    limits = FetchLimits(deadline_s=0.4, max_bytes=1 << 20, max_redirects=3, num_attempts=2, backoff_s=0.0)
-    record, body = run(f"http://{HOST}/drip-then", server, limits=limits)
+    bounds = limits(deadline_s=0.4, num_attempts=2, backoff_s=0.0)
+    record, body = run(f"http://{HOST}/drip-then", server, bounds=bounds)
     assert (record.outcome, record.num_attempts, body) == ("ok", 2, PICTURE)
 
 
 def test_the_wait_between_attempts_doubles(server: FaultServer) -> None:
-    limits = FetchLimits(deadline_s=2.0, max_bytes=1 << 20, max_redirects=3, num_attempts=3, backoff_s=0.2)
-    assert 0.6 <= run(f"http://{HOST}/500", server, limits=limits)[0].seconds < 2.0
+    bounds = limits(deadline_s=2.0, num_attempts=3, backoff_s=0.2)
+    assert 0.6 <= run(f"http://{HOST}/500", server, bounds=bounds)[0].seconds < 2.0
 
 
 def test_a_compressed_bomb_takes_no_memory(server: FaultServer) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert run(f"http://{HOST}/gzip-bomb", server)[0].reason == "too_large"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
-
-
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("http://127.0.0.1:{port}/good", "address_not_allowed"),
-        ("http://[::ffff:127.0.0.1]:{port}/good", "address_not_allowed"),
-        ("http://2130706433:{port}/good", "address_not_allowed"),
-        ("http://0x7f.1:{port}/good", "address_not_allowed"),
-        ("http://0177.0.0.1:{port}/good", "address_not_allowed"),
-        ("http://127.1:{port}/good", "address_not_allowed"),
-        ("http://127。0。0。1:{port}/good", "address_not_allowed"),
-        ("http://１２７.0.0.1:{port}/good", "address_not_allowed"),
-        ("http://localhost:{port}/good", "address_not_allowed"),
-        ("http://LOCALHOST:{port}/good", "address_not_allowed"),
-        ("http://8.8.8.8/", "address_not_allowed"),
-        ("http://unknown.demo.test/", "dns"),
-        ("http://" + "a" * 64 + ".example.com/", "dns"),
-        ("file:///etc/passwd", "scheme_not_allowed"),
-        ("ftp://a.demo.test/x", "scheme_not_allowed"),
-        ("gopher://a.demo.test/x", "scheme_not_allowed"),
-        ("http:///x", "scheme_not_allowed"),
-        ("/etc/passwd", "scheme_not_allowed"),
-        ("http://[::1", "scheme_not_allowed"),
-        ("http://a.demo.test:port/", "scheme_not_allowed"),
-        ("", "scheme_not_allowed"),
-    ],
-)
-def test_a_url_that_leads_astray_reaches_nobody(url: str, reason: str, server: FaultServer) -> None:
-    before = len(server.heads)
-    record, _ = run(url.format(port=server.port), server)
-    assert (record.reason, record.status, record.num_attempts) == (reason, None, 1), record.message
-    assert len(server.heads) == before
 
 
 def test_an_allowed_address_may_be_written_literally(server: FaultServer) -> None:
@@ -245,6 +240,25 @@ def test_opt_outs_are_kept_as_evidence(server: FaultServer) -> None:
     assert record.message == "X-Robots-Tag: noai"
 
 
+def test_no_password_is_sent_to_anybody(server: FaultServer) -> None:
+    record, _ = run(f"http://me:secret@{HOST}/good", server)
+    assert (record.outcome, record.final_url) == ("ok", f"http://{HOST}/good")
+    assert not [line for line in server.heads[-1] if line.lower().startswith("authorization")]
+
+
+def test_a_redirect_adds_no_line_to_a_request(server: FaultServer) -> None:
+    run(f"http://{HOST}/to-crlf", server)
+    assert server.heads[-1][0].split()[1].lower() == "/%0d%0ax-injected:%201"
+    assert not [line for line in server.heads[-1] if line.startswith("X-Injected")]
+
+
+def test_the_bound_holds_every_attempt_every_wait_and_every_sites_two_files() -> None:
+    one = limits(num_attempts=1, max_redirects=0, deadline_s=2.0)
+    assert bound_s(one) == 2.0 + 2 * 2.0
+    three = limits(num_attempts=3, max_redirects=1, deadline_s=2.0, max_wait_s=5.0)
+    assert bound_s(three) == (3 * 2.0 + 2 * 5.0) * (1 + 2 * 3 * 2)
+
+
 def test_it_waits_for_no_answer_after_a_cancel(server: FaultServer) -> None:
     policy: Any = AddressPolicy(allowed=[])
 
@@ -252,7 +266,7 @@ def test_it_waits_for_no_answer_after_a_cancel(server: FaultServer) -> None:
         connector = aiohttp.TCPConnector(resolver=CheckedResolver(policy, {HOST: server.port}))
         async with aiohttp.ClientSession(connector=connector) as session:
             async with asyncio.timeout(0.3):
-                await fetch(session, "u", f"http://{HOST}/slow", policy=policy, limits=LIMITS)
+                await fetch(web(session, policy, LIMITS), "u", f"http://{HOST}/slow", anything)
 
     with pytest.raises(TimeoutError):
         asyncio.run(ask())

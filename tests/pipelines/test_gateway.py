@@ -1,6 +1,7 @@
 import http.client
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from lineage import digests
+from pipelines import gateway as gateways
 from pipelines.addresses import AddressPolicy, parse_networks
-from pipelines.fetch import FetchLimits
 from pipelines.gateway import HOST, REASON_HEADER, Gateway
 from pipelines.store import FetchStore
+from tests.pipelines.fault_pages import limits
 from tests.pipelines.fault_server import FaultServer, answer, picture, then
 
-LIMITS = FetchLimits(deadline_s=5.0, max_bytes=1 << 20, max_redirects=3, num_attempts=2, backoff_s=0.01)
+LIMITS = limits(deadline_s=5.0, num_attempts=2)
 AGENT = "Clipline/0.1 (+https://example.org/bot)"
 PATHS = {"u1": "/good", "u2": "/gone", "u3": "/slow", "u4": "/cookie", "u5": "/flaky"}
 COOKIE = {"Set-Cookie": "session=1; Path=/", "X-Robots-Tag": "noarchive"}
@@ -88,7 +90,8 @@ def test_what_was_fetched_once_is_never_fetched_again(server: FaultServer, tmp_p
                 assert ask(gateway, "u2").headers[REASON_HEADER] == "http_404"
                 assert content(ask(gateway, "u5")) == picture(5)
             assert gateway.num_fetched == num_fetched
-    assert server.hits == {"/good": 1, "/gone": 1, "/flaky": 2}
+    asked = {path: number for path, number in server.hits.items() if path in PATHS.values()}
+    assert asked == {"/good": 1, "/gone": 1, "/flaky": 2}
 
 
 def test_requests_at_once_share_one_fetch(server: FaultServer, tmp_path: Path) -> None:
@@ -128,10 +131,13 @@ def test_it_says_who_it_is_and_keeps_no_cookie(server: FaultServer, tmp_path: Pa
         ask(gateway, "u1")
     assert response.status == 200
     assert "X-Robots-Tag" not in response.headers
-    first, second = server.heads
-    assert f"User-Agent: {AGENT}" in first
-    assert "Accept-Encoding: identity" in first
-    assert not [line for line in second if line.lower().startswith("cookie")]
+    robots, _, first, second = server.heads
+    for head in server.heads:
+        assert f"User-Agent: {AGENT}" in head
+        assert "Accept-Encoding: identity" in head
+        assert not [line for line in head if line.lower().startswith("cookie")]
+    assert [line for line in robots + first if line.startswith("Accept:")] == ["Accept: */*", "Accept: image/*"]
+    assert second[0].startswith("GET /good ")
 
 
 def test_the_environments_proxies_do_not_lead_around_the_checks(
@@ -181,3 +187,105 @@ def test_bodies_are_stored_before_they_are_answered(server: FaultServer, tmp_pat
         ask(gateway, "u1")
         text = (tmp_path / "fetch/s1/index.jsonl").read_text()
     assert digests.sha256_bytes(picture(1)) in text
+
+
+def test_a_client_is_kept_waiting_for_as_long_as_it_takes(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateways, "HEARTBEAT_S", 0.2)
+    server.answers["/slow"] = answer(picture(3), delay_s=1.5)
+    with opened(server, tmp_path) as gateway:
+        monkeypatch.setenv("http_proxy", gateway.url)
+        with urllib.request.urlopen(f"http://{HOST}/u3", timeout=0.6) as response:  # as img2dataset asks
+            assert response.read() == picture(3)
+
+
+def test_it_works_ahead_of_the_requests(server: FaultServer, tmp_path: Path) -> None:
+    with opened(server, tmp_path) as gateway:
+        gateway.work_ahead(uid for uid in ("u1", "u2", "u5"))
+        while len(gateway._store) < 3:
+            time.sleep(0.01)
+        assert (gateway.num_fetched, gateway.num_answered) == (3, 0)
+        assert content(ask(gateway, "u1")) == picture(1)
+        assert (gateway.num_fetched, gateway.num_answered) == (3, 1)
+    assert server.hits["/good"] == 1
+
+
+def test_a_slow_host_does_not_hold_up_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the list is one host's that takes one request at a time; the other half is there at once."""
+    monkeypatch.setattr(gateways, "_WINDOW", 40)
+    names = {"slow.demo.test": 0.3, **{f"h{number}.demo.test": 0.0 for number in range(20)}}
+    urls = {f"u{n:02d}": f"http://{'slow' if n % 2 else f'h{n // 2}'}.demo.test/{n % 2}/{n}" for n in range(40)}
+    answers = {f"/{n % 2}/{n}": answer(picture(n), delay_s=0.3 * (n % 2)) for n in range(40)}
+    with FaultServer(answers) as site:
+        fetched = FetchStore(tmp_path, "s1")
+        with Gateway(
+            urls,
+            fetched,
+            policy=AddressPolicy(allowed=[]),
+            limits=limits(host_connections=1),
+            user_agent=AGENT,
+            sites=dict.fromkeys(names, site.port),
+            num_connections=4,
+        ) as gateway:
+            started = time.monotonic()
+            gateway.work_ahead(urls)
+            while sum(uid in fetched for uid in list(urls)[::2]) < 20:
+                time.sleep(0.01)
+            assert time.monotonic() - started < 1.5
+            assert sum(uid in fetched for uid in list(urls)[1::2]) < 6
+            assert site.most_at_once["/1/"] == 1
+        fetched.close()
+
+
+def test_a_url_under_several_captions_is_fetched_once(server: FaultServer, tmp_path: Path) -> None:
+    fetched = FetchStore(tmp_path, "s1")
+    urls = {f"u{number}": server.url("/good" if number % 2 else "/gone") for number in range(10)}
+    with Gateway(
+        urls,
+        fetched,
+        policy=AddressPolicy(allowed=parse_networks(["127.0.0.0/8"])),
+        limits=LIMITS,
+        user_agent=AGENT,
+        sites={},
+        num_connections=8,
+    ) as gateway:
+        gateway.work_ahead(urls)
+        assert [ask(gateway, uid).status for uid in urls] == [502, 200] * 5
+        assert gateway.num_fetched == 2
+    fetched.close()
+    again = FetchStore(tmp_path, "s1")
+    assert [again[uid].uid for uid in urls] == list(urls)
+    assert {again.body(uid) for uid in list(urls)[1::2]} == {picture(1)}
+    again.close()
+    assert (server.hits["/good"], server.hits["/gone"]) == (1, 1)
+
+
+def test_it_tells_how_long_nothing_was_asked(server: FaultServer, tmp_path: Path) -> None:
+    with opened(server, tmp_path) as gateway:
+        asker = threading.Thread(target=lambda: ask(gateway, "u3"))
+        asker.start()
+        while not server.hits["/slow"]:
+            time.sleep(0.01)
+        assert gateway.idle_s == 0.0
+        asker.join()
+        time.sleep(0.1)
+        assert 0.1 <= gateway.idle_s < 5.0
+        assert gateway.num_answered == 1
+
+
+def test_a_gateway_that_has_ended_is_told(server: FaultServer, tmp_path: Path) -> None:
+    with opened(server, tmp_path) as gateway:
+        gateway.raise_error()
+    with pytest.raises(ValueError, match="the gateway has ended by itself"):
+        gateway.raise_error()
+
+
+def test_a_store_that_cannot_be_written_ends_the_work(server: FaultServer, tmp_path: Path) -> None:
+    with opened(server, tmp_path) as gateway:
+        gateway._store._journal._index.close()  # type: ignore[union-attr]
+        gateway.work_ahead(["u1"])
+        while gateway._error is None:
+            time.sleep(0.01)
+        with pytest.raises(ValueError, match="closed file"):
+            gateway.raise_error()

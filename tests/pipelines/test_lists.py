@@ -1,33 +1,17 @@
 """Every format and every kind of damage: what can be read is read, what cannot is a row with a reason or one error."""
 
+import gzip
 import json
+import re
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from lineage import files
-from pipelines import descriptions, lists
-
-Cells = list[tuple[str | None, Any, Any]]
-
-
-def read(path: Path, mapping: dict[str, str] | None = None) -> Cells:
-    """Returns (reason, url, caption) of each row, read as from data/lists."""
-    folder = path if path.is_dir() else path.parent
-    description = descriptions.describe(path, mapping or {})
-    files.write_json(folder / descriptions.DESCRIPTION, vars(description))
-    return [
-        (row.reason, *((row.values["url"], row.values["caption"]) if row.values else (None, None)))
-        for row in lists.read(folder)
-    ]
-
-
-def write(path: Path, content: bytes | str) -> Path:
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
+from pipelines import descriptions, lists, recognition
+from tests.pipelines.list_files import read, write
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "A.CSV"])
@@ -46,8 +30,8 @@ def test_text_formats(tmp_path: Path, name: str, bom: bytes, end: str) -> None:
 
 def test_rows_are_numbered_by_their_last_line(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", 'url,caption\nhttp://a/1,"two\nlines"\n\nhttp://a/2,b\n')
-    files.write_json(tmp_path / descriptions.DESCRIPTION, vars(descriptions.describe(path, {})))
-    assert [(row.file, row.number) for row in lists.read(tmp_path)] == [("a.csv", 3), ("a.csv", 5)]
+    read(path)
+    assert [(batch.file, list(batch.numbers)) for batch in lists.read(tmp_path)] == [("a.csv", [3, 5])]
 
 
 def test_bad_utf8_nul_and_other_hostile_rows_stay_rows(tmp_path: Path) -> None:
@@ -70,6 +54,12 @@ def test_a_stray_quotation_mark_costs_no_other_row(tmp_path: Path) -> None:
     assert all(reason is None for reason, _, _ in found)
 
 
+@pytest.mark.parametrize("caption", ['"Stay" he said', '"never closed'])
+def test_a_headless_tsv_may_begin_with_a_quotation_mark(tmp_path: Path, caption: str) -> None:
+    path = write(tmp_path / "a.tsv", f"{caption}\thttp://a/1\n" + "dog\thttp://a/2\n" * 200)
+    assert read(path)[:2] == [(None, "http://a/1", caption), (None, "http://a/2", "dog")]
+
+
 def test_cc12m_has_no_header(tmp_path: Path) -> None:
     path = write(tmp_path / "cc12m.tsv", "http://a/1\ta cat\nhttp://a/2\ta dog\n")
     assert read(path) == [(None, "http://a/1", "a cat"), (None, "http://a/2", "a dog")]
@@ -78,7 +68,7 @@ def test_cc12m_has_no_header(tmp_path: Path) -> None:
     path.write_text("7\thttp://a/1\ta cat\n")
     assert read(path, {"caption": "3"}) == [(None, "http://a/1", "a cat")]
     with pytest.raises(ValueError, match=r"no caption column; columns: 1, 2, 3; name one with --map caption=COLUMN"):
-        descriptions.describe(path, {})
+        recognition.describe(path, {})
 
 
 def test_jsonl(tmp_path: Path) -> None:
@@ -111,7 +101,7 @@ def test_jsonl_fields_are_looked_for_beyond_the_first_line(tmp_path: Path) -> No
     path = write(
         tmp_path / "a.ndjson", 'broken\n{"url": "http://a/1"}\n{"url": "http://a/2", "caption": "x", "source": 1}\n'
     )
-    assert descriptions.describe(path, {}).columns == {"url": "url", "caption": "caption", "origin": "source"}
+    assert recognition.describe(path, {}).columns == {"url": "url", "caption": "caption", "origin": "source"}
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -159,42 +149,69 @@ def test_an_empty_list_with_a_header_has_no_rows(tmp_path: Path) -> None:
         ("a.csv", b"\xff\xfeu\x00r\x00l\x00", "not text; is it parquet, or compressed"),
         ("a.csv", 'url,"caption', "cannot be read as csv"),
         ("a.parquet", "url", "a.parquet: cannot be read as parquet"),
-        ("a.xlsx", "url", "expected files of one of the formats .csv, .jsonl, .ndjson, .parquet, .tsv"),
+        ("a.xlsx", "url", "a.xlsx: expected files of one of the formats .csv, .tsv, .jsonl, .ndjson, .json, .txt, "),
+        ("a.parquet.gz", "url", "expected files of one of the formats"),
+        ("a.csv.gz", "url,caption\n", "a.csv.gz: cannot be read as csv"),
+        ("a.json", "", "a.json: the list is empty"),
+        ("a.json", "[]", "a.json: the list is empty"),
+        ("a.json", "url", "a.json: cannot be read as json (neither an array of objects nor a COCO captions file)"),
+        ("a.json", "[{", "a.json: cannot be read as json (the array is broken or cut off)"),
+        ("a.json", '[{"url": 1} {"url": 2}]', "no comma between two items"),
+        ("a.json", '[{"url": 1}] x', "something follows the array"),
+        ("a.txt", "\n", "a.txt: the list is empty"),
+        ("a.txt", "http://a/1\nhttp://a/2\n", "a.txt: URLs without captions; give `URL caption` on a line"),
     ],
 )
 def test_what_is_no_list_is_one_clear_error(tmp_path: Path, name: str, content: bytes | str, words: str) -> None:
-    with pytest.raises(ValueError, match=words.replace(".", r"\.")) as caught:
-        descriptions.describe(write(tmp_path / name, content), {})
+    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+        recognition.describe(write(tmp_path / name, content), {})
     assert "\n" not in str(caught.value)
+
+
+def test_a_pattern_names_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("x/b.csv", "x/a.csv.gz", "y.csv", "x/_c.csv", "x/a.txt"):
+        content = f"url,caption\nhttp://{name}/,x\n".encode()
+        write(tmp_path / name, gzip.compress(content) if name.endswith("gz") else content)
+    assert recognition.describe(tmp_path / "x" / "*.csv*", {}).files == ["a.csv.gz", "b.csv"]
+    monkeypatch.chdir(tmp_path)
+    assert recognition.find(Path("**/*.csv")) == [Path("x/b.csv"), Path("y.csv")]
 
 
 def test_bad_mappings(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "url,caption\n")
     with pytest.raises(ValueError, match=r"--map picture=url: unknown field picture; fields: url, caption"):
-        descriptions.describe(path, {"picture": "url"})
+        recognition.describe(path, {"picture": "url"})
     with pytest.raises(ValueError, match=r"--map url=link: no such column; columns: url, caption"):
-        descriptions.describe(path, {"url": "link"})
+        recognition.describe(path, {"url": "link"})
 
 
 def test_files_that_are_missing_or_differ(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.csv: no such file"):
-        descriptions.describe(tmp_path / "nowhere.csv", {})
+        recognition.describe(tmp_path / "nowhere.csv", {})
     with pytest.raises(ValueError, match="an empty folder"):
-        descriptions.describe(tmp_path, {})
+        recognition.describe(tmp_path, {})
     with pytest.raises(ValueError, match=r"list\.json: not there; add lists with"):
         descriptions.load(tmp_path)
     write(tmp_path / "a.csv", "url,caption\n")
     write(tmp_path / "b.csv", "caption,url\n")
     with pytest.raises(ValueError, match=r"b\.csv: its columns .* differ from those of a\.csv"):
-        descriptions.describe(tmp_path, {})
+        recognition.describe(tmp_path, {})
     write(tmp_path / "b.tsv", "")
-    with pytest.raises(ValueError, match="files of one of the formats"):
-        descriptions.describe(tmp_path, {})
+    with pytest.raises(ValueError, match="expected files of one format, not of csv and tsv"):
+        recognition.describe(tmp_path, {})
+    write(tmp_path / "deeper" / "a.csv", "url,caption\n")
+    with pytest.raises(ValueError, match=r"a\.csv and .*deeper/a\.csv have one name; rename one of them"):
+        recognition.describe(tmp_path / "**" / "a.csv", {})
+    with pytest.raises(FileNotFoundError, match=r"\*\.parquet: no file matches the pattern"):
+        recognition.describe(tmp_path / "*.parquet", {})
 
 
 def test_a_damaged_folder_names_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "url,caption\n")
-    files.write_json(tmp_path / descriptions.DESCRIPTION, vars(descriptions.describe(path, {})))
+    files.write_json(tmp_path / descriptions.DESCRIPTION, vars(recognition.describe(path, {})))
+    path.write_text("caption,link\n")
+    with pytest.raises(ValueError, match=r"a\.csv: no column url, which list\.json names; add the list again"):
+        list(lists.read(tmp_path))
     path.unlink()
     with pytest.raises(ValueError, match=r"a\.csv: listed in list\.json but not there"):
         list(lists.read(tmp_path))
@@ -206,7 +223,7 @@ def test_a_damaged_folder_names_the_file(tmp_path: Path) -> None:
 def test_a_parquet_file_cut_off_is_one_error(tmp_path: Path) -> None:
     table = pa.table({"url": [f"http://a/{n}" for n in range(1000)], "caption": ["x"] * 1000})
     pq.write_table(table, tmp_path / "a.parquet")
-    files.write_json(tmp_path / descriptions.DESCRIPTION, vars(descriptions.describe(tmp_path / "a.parquet", {})))
+    files.write_json(tmp_path / descriptions.DESCRIPTION, vars(recognition.describe(tmp_path / "a.parquet", {})))
     content = bytearray((tmp_path / "a.parquet").read_bytes())
     content[8:600] = bytes(592)
     (tmp_path / "a.parquet").write_bytes(bytes(content))

@@ -51,3 +51,13 @@ def test_an_open_request_does_not_hold_up_the_end() -> None:
     assert time.monotonic() - started < 10
     asker.join(timeout=10)
     assert not asker.is_alive()
+
+
+def test_a_server_that_ended_by_itself_is_cleared_up() -> None:
+    with Echo() as server:
+        server._loop.call_soon_threadsafe(server._loop.stop)
+        server._thread.join(timeout=10)
+        assert not server._thread.is_alive()
+    assert server.events == ["up", "down"]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=1)

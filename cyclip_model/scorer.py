@@ -1,0 +1,105 @@
+"""Stage scorer: the CLIP that scores pairs, trained here on the screened pairs of the first snapshot or taken as it is.
+
+A small CLIP trained on the pairs at hand can tell good ones from bad ones, as Data Filtering Networks do (arXiv
+2309.17425). It trains on the swapped captions too: with every epoch it remembers more of them, so few epochs tell most.
+
+python -m cyclip_model.scorer data/screen data/raw/s20261001 models/scorer provenance/scorer/all.json
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cyclip_model import data, external, loop, losses, model_folder, raw, towers
+from cyclip_model.determinism import reproducible
+from cyclip_model.loop import TrainConfig
+from lineage import params, records, stage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScorerConfig:
+    """Section scorer: either an external model or a training."""
+
+    external: str | None
+    """ARCH/TAG or ARCH/FILE of open_clip, or a folder in the hub's form; null to train one here."""
+    external_sha256: str | None
+    """What the external weights must have, 64 hex digits; null takes what is there and records it."""
+    seed: int
+    """Of the weights, the batches and the augmentation, where the scorer is trained here."""
+    train: TrainConfig | None
+    """As section train; null with an external model."""
+
+    def __post_init__(self) -> None:
+        if (self.external is None) == (self.train is None):
+            raise ValueError("give either external (a model) or train (how to train one), and null for the other")
+        if self.external_sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", self.external_sha256):
+            raise ValueError("external_sha256 must be 64 hex digits in lower case, or null")
+        if self.seed < 0:
+            raise ValueError(f"seed must be >= 0, not {self.seed}")
+
+
+def main(screened: Path, raw_dir: Path, model: Path, provenance: Path) -> None:
+    """Trains the scorer on the screened pairs of the raw snapshot, or takes the external one."""
+    config = params.load("scorer", ScorerConfig)
+    deps, outs = [screened, raw_dir], [model]
+    with stage.run("scorer", "all", params=config, deps=deps, outs=outs, provenance=provenance) as this:
+        made = this.scratch / "out"
+        if config.external is not None:
+            this.account(**take(config.external, config.external_sha256, made, this.scratch / "arch"))
+        else:
+            assert config.train is not None
+            uids = records.read_table(screened / "rows.parquet", columns=["uid"])["uid"].to_pylist()
+            this.account(**fit(config.train, config.seed, raw_dir, uids, made))
+        this.publish(made, model)
+
+
+def take(name: str, sha256: str | None, made: Path, scratch: Path) -> dict[str, Any]:
+    """Writes an external model under made and returns the account: it saw none of our rows, as far as we know.
+
+    Raises:
+        ValueError: there is no such model, or its weights have another sha256.
+    """
+    found = external.load(name, scratch)
+    if sha256 is not None and found.sha256 != sha256:
+        raise ValueError(
+            f"scorer.external: the weights of {name} have sha256 {found.sha256}, not scorer.external_sha256"
+        )
+    towers.save(found.model, made, found.model_cfg, found.preprocess_cfg, arch=found.arch)
+    records.write_table(records.EXPOSURE.empty_table(), made / "exposure.parquet")
+    return {"rows_in": 0, "kept": 0, "external": {"name": name, "sha256": found.sha256}}
+
+
+def fit(config: TrainConfig, seed: int, raw_dir: Path, uids: list[str], made: Path) -> dict[str, Any]:
+    """Trains on the pairs of these uids, writes the model under made and returns the account.
+
+    Raises:
+        ValueError: there are fewer pairs than a batch has.
+    """
+    if len(uids) < config.batch_size:
+        raise ValueError(
+            f"{len(uids)} pairs passed the screen, fewer than scorer.train.batch_size = {config.batch_size}: "
+            "lower it in params.yaml, or loosen the thresholds of screen"
+        )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    recipe = loop.Recipe(config, lambda features: {"loss": losses.clip_loss(*features)}, seed, device)
+    with reproducible(config.threads):
+        trained = towers.build(config.towers.model_cfg(), towers.preprocess_cfg(config.preprocess), seed)
+        rows = data.decoded(stage.progress(raw.read(raw_dir, uids), label="read pairs", total=len(uids)), trained)
+        history = loop.fit(trained.model, rows, None, recipe, made.parent / "checkpoint.pt")
+    drawn = loop.exposure(len(rows), config, seed)
+    model_folder.write(made, trained.model, config, history)
+    records.write_table(model_folder.exposure_table(rows, drawn), made / "exposure.parquet")
+    seen = int((drawn > 0).sum())
+    facts = {"epochs": len(history), "steps": int(history[-1]["step"]), "pairs_drawn": int(drawn.sum())}
+    return {"rows_in": len(rows), "kept": seen, "dropped": {"never_drawn": len(rows) - seen}, **facts}
+
+
+if __name__ == "__main__":
+    from cyclip_model.scorer import main  # not __main__.main: pickle needs an importable name
+
+    stage.command(main)
