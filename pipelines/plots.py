@@ -152,6 +152,8 @@ def _draw_numbers(axes: Any, one: Spread) -> None:
     axes.bar(middles, one.dropped, widths, bottom=one.kept, align="edge", color=DROPPED_COLOUR, label="not kept")
     if widths[-1] > 2 * widths[0]:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")  # by default it is TeX, which no browser reads
+        axes.xaxis.set_minor_formatter(lambda *_: "")
 
 
 def _draw_words(axes: Any, one: Spread) -> None:

@@ -44,6 +44,13 @@ def test_far_apart_numbers_are_binned_by_powers() -> None:
     assert (found.edges[0], found.edges[-1]) == (1.5, 4000.0)
 
 
+def test_powers_are_labelled_in_plain_numbers(tmp_path: Path) -> None:
+    plots.draw([spread([1.5, 20.0, 300.0, 4000.0, 2.0, 2.1], [True] * 6)], tmp_path / "a.svg")
+    drawn = (tmp_path / "a.svg").read_text()
+    assert "mathdefault" not in drawn
+    assert ">1000<" in drawn
+
+
 def test_the_most_frequent_words_then_the_others() -> None:
     words = ["en"] * 20 + [f"l{n:02d}" for n in range(14)]
     found = spread(words, [True] * 19 + [False] * 15, pa.string())
