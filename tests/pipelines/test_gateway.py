@@ -196,6 +196,7 @@ def test_a_client_is_kept_waiting_for_as_long_as_it_takes(
     server.answers["/slow"] = answer(picture(3), delay_s=1.5)
     with opened(server, tmp_path) as gateway:
         monkeypatch.setenv("http_proxy", gateway.url)
+        monkeypatch.setattr(urllib.request, "_opener", None)  # made once, with the proxies of that moment
         with urllib.request.urlopen(f"http://{HOST}/u3", timeout=0.6) as response:  # as img2dataset asks
             assert response.read() == picture(3)
 
