@@ -113,7 +113,8 @@ def _duckdb(folder: Path, threads: int | None) -> None:
 def _select(folder: Path, options: argparse.Namespace) -> None:
     from pipelines import rules
     from pipelines.engine import RunnerConfig
-    from pipelines.fold import KEPT, fold, snapshot_of
+    from pipelines.fold import fold
+    from pipelines.outcome import KEPT, snapshot_of
     from pipelines.rows import Sources
     from pipelines.workers import OnBeam
 
