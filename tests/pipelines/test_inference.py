@@ -20,8 +20,8 @@ SAMPLES = [
     inference.Sample(f"{n:032x}", make_drawing(n, size=(40 + n, 24), kind=KINDS[n % 4]), f"größer drawing {n}".encode())
     for n in range(11)
 ]
-FLOAT16_ULP = 2.0**-11
-"""The spacing of float16 in 0.5..1, the largest there is among the values of a unit vector."""
+HALF_FLOAT16_ULP = 2.0**-11
+"""Half the spacing of float16 relative to a value, at most."""
 
 
 def run(tmp_path: Path, samples: Sequence[inference.Sample], scorer: Path, batch_size: int = 4) -> inference.Embedded:
@@ -39,12 +39,13 @@ def test_embeddings_are_our_own_encoders_to_float16_precision(arch: str, tmp_pat
     scorer = write_model(tmp_path / "scorer", arch)
     found = run(tmp_path, SAMPLES, scorer)
     own = towers.load(scorer)
-    image = unit(encode.images(own, [sample.picture for sample in SAMPLES], 3))
-    text = unit(encode.texts(own, [sample.caption.decode() for sample in SAMPLES], 3))
+    with inference._threads(1):  # and the same batches: kernels for other shapes round otherwise, in the fifth decimal
+        image = unit(encode.images(own, [sample.picture for sample in SAMPLES], 4))
+        text = unit(encode.texts(own, [sample.caption.decode() for sample in SAMPLES], 4))
     assert found.uids == [sample.uid for sample in SAMPLES]
     assert found.image_ND.dtype == found.text_ND.dtype == np.float16
-    np.testing.assert_allclose(found.image_ND, image, rtol=0, atol=FLOAT16_ULP)
-    np.testing.assert_allclose(found.text_ND, text, rtol=0, atol=FLOAT16_ULP)
+    np.testing.assert_allclose(found.image_ND, image, rtol=HALF_FLOAT16_ULP, atol=1e-5)
+    np.testing.assert_allclose(found.text_ND, text, rtol=HALF_FLOAT16_ULP, atol=1e-5)
     for vectors in (image, text):  # of which each is its own: rows that change places would be seen
         assert (vectors @ vectors.T)[~np.eye(len(vectors), dtype=bool)].max() < 0.9999
 
@@ -70,8 +71,8 @@ def test_they_are_those_of_plain_open_clip(tmp_path: Path) -> None:
         image = model.encode_image(pixels, normalize=True).numpy()
         tokens = SimpleTokenizer(context_length=12)([sample.caption.decode() for sample in SAMPLES])
         text = model.encode_text(tokens, normalize=True).numpy()
-    np.testing.assert_allclose(found.image_ND, image, rtol=0, atol=FLOAT16_ULP)
-    np.testing.assert_allclose(found.text_ND, text, rtol=0, atol=FLOAT16_ULP)
+    np.testing.assert_allclose(found.image_ND, image, rtol=HALF_FLOAT16_ULP, atol=1e-5)
+    np.testing.assert_allclose(found.text_ND, text, rtol=HALF_FLOAT16_ULP, atol=1e-5)
     np.testing.assert_allclose(inference.cosines(found.image_ND, found.text_ND), (image * text).sum(axis=1), atol=1e-3)
 
 
@@ -82,7 +83,7 @@ def test_rows_come_in_order_of_uid_and_what_cannot_be_read_is_left_out(tmp_path:
     found = run(tmp_path, [SAMPLES[5], broken, SAMPLES[2], not_text, SAMPLES[9]], scorer)
     assert found.uids == [SAMPLES[n].uid for n in (2, 5, 9)]
     alone = run(tmp_path, [SAMPLES[2]], scorer)
-    np.testing.assert_allclose(found.image_ND[0], alone.image_ND[0], rtol=0, atol=FLOAT16_ULP)
+    np.testing.assert_allclose(found.image_ND[0], alone.image_ND[0], rtol=HALF_FLOAT16_ULP, atol=1e-5)
     assert not (tmp_path / "work").exists()
 
 

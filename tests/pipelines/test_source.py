@@ -210,7 +210,8 @@ def test_memory_is_bounded_by_a_partition(tmp_path: Path) -> None:
     )
     descriptions.save(recognition.describe(tmp_path / "a.parquet", {}), tmp_path)
     bounded, whole = peak_mib(tmp_path, 64), peak_mib(tmp_path, 1)
-    assert bounded < 0.75 * whole
+    assert whole > 600
+    assert bounded < 480
 
 
 def test_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
