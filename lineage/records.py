@@ -6,13 +6,18 @@ sha256(url NUL caption).
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+ROWS_PER_GROUP = 1 << 17
+"""Rows of a row group."""
+_FORM: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "version": "2.6", "store_schema": False}
+"""The one form of every record: options of pyarrow's parquet."""
 _TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
 
 SOURCE = pa.schema(
@@ -72,16 +77,57 @@ def write_table(table: pa.Table, path: Path) -> None:
     """Writes parquet (zstd, fixed options, no pandas metadata) by a rename; the caller has sorted the rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    pq.write_table(
-        table.replace_schema_metadata(None).combine_chunks(),
-        partial,
-        compression="zstd",
-        compression_level=3,
-        version="2.6",
-        row_group_size=1 << 17,
-        store_schema=False,
-    )
+    content = table.replace_schema_metadata(None).combine_chunks()
+    pq.write_table(content, partial, row_group_size=ROWS_PER_GROUP, **_FORM)
     os.replace(partial, path)
+
+
+class TableWriter:
+    """Writes a record bit by bit, by a rename when the context ends well: the bytes that write_table gives in one go.
+
+    No more than a row group and what was added last is in memory.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path, self._schema = path, schema
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._waiting = schema.empty_table()
+        self.num_rows = 0
+
+    def __enter__(self) -> Self:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(self._partial, self._schema, **_FORM)
+        return self
+
+    def write(self, table: pa.Table) -> None:
+        """Adds rows; columns beside the schema's are left out."""
+        more = table.select(self._schema.names).cast(self._schema)
+        self._waiting = pa.concat_tables([self._waiting, more])
+        self.num_rows += more.num_rows
+        while self._waiting.num_rows >= ROWS_PER_GROUP:
+            self._write_group(ROWS_PER_GROUP)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and (self._waiting.num_rows or not self.num_rows):
+            self._write_group(self._waiting.num_rows)
+        self._writer.close()
+        if kind is None:
+            os.replace(self._partial, self._path)
+        else:
+            self._partial.unlink()
+
+    def _write_group(self, num_rows: int) -> None:
+        self._writer.write_table(self._waiting.slice(0, num_rows).combine_chunks(), row_group_size=ROWS_PER_GROUP)
+        self._waiting = self._waiting.slice(num_rows)
+
+
+def write_tables(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
+    """Writes some tables as one record, as TableWriter does."""
+    with TableWriter(path, schema) as writer:
+        for table in tables:
+            writer.write(table)
 
 
 def read_table(path: Path, schema: pa.Schema | None = None, columns: list[str] | None = None) -> pa.Table:

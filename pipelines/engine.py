@@ -1,8 +1,9 @@
 """Tasks on a Beam runner, in the one shape that every runner gets right.
 
-Create(tasks) -> Reshuffle -> Map [-> GroupByKey -> Map]: one leaf, untagged outputs, nothing from finish_bundle, no
-Beam IO. A task writes its own file and returns a receipt; the receipt on disk is the commit marker, so a killed run
-is continued, and what the pipeline returns is never load-bearing. A task that fails leaves NAME.error instead.
+Create(tasks) -> Reshuffle -> Map: one leaf, untagged outputs, nothing from finish_bundle, no Beam IO. A task writes its
+own file and leaves a receipt; the receipt on disk is the commit marker, so a killed run is continued, and what the
+pipeline returns is never load-bearing. A task that fails leaves NAME.error instead. Rows that belong together are
+brought together by a second round of tasks, which read their share of what the first ones wrote.
 
 Tasks and receipts travel through Beam: both stay small, rows lie in files that they name. Runners of several machines
 need the project folder, scratch included, on a file system that all of them share.
@@ -17,7 +18,7 @@ import os
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +33,6 @@ _DASK_SIZES = ("--dask_partition_size", "--dask_npartitions")
 
 Receipt = dict[str, Any]
 Mapper = Callable[[Any], Receipt]
-Reducer = Callable[[str, list[Any]], Receipt]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,40 +100,6 @@ def run_tasks(label: str, tasks: Sequence[Any], work: Mapper, receipts: Path, ru
     return [_receipt(receipts, task.name) for task in sorted(tasks, key=lambda task: task.name)]
 
 
-def run_grouped(
-    label: str, tasks: Sequence[Any], work: Mapper, reduce: Reducer, receipts: Path, *, runner: RunnerConfig
-) -> list[Receipt]:
-    """Runs `work` on each task, groups what it names and runs `reduce` on each group; returns the groups' receipts.
-
-    Args:
-        work: as in `run_tasks`; its receipt has `groups`, a list of [group name, payload].
-        reduce: an importable function of a group name and its payloads in a fixed order; returns a receipt.
-        receipts: folder with `map/` and `reduce/` below it.
-
-    Raises:
-        ValueError: as in `run_tasks`; no group's receipt counts that was made without a failed task's part.
-    """
-    mapped, reduced = receipts / "map", receipts / "reduce"
-    if any(mapped.glob("*.error")):
-        files.remove(reduced)  # made without the failed tasks' parts
-    for folder in (mapped, reduced):
-        folder.mkdir(parents=True, exist_ok=True)
-        _forget_errors(folder)
-    with _watch(label, mapped, len(tasks)), _pipeline(runner) as beam_pipeline:
-        (
-            _read(beam_pipeline, label, tasks)
-            | f"{label}: work" >> _map(functools.partial(_commit, work, mapped))
-            | f"{label}: groups" >> _flat_map(_groups)
-            | f"{label}: group" >> _group_by_key()
-            | f"{label}: reduce" >> _map(functools.partial(_commit_group, reduce, reduced))
-        )
-    _raise_first_error(mapped)
-    _raise_first_error(reduced)
-    done = [_receipt(mapped, task.name) for task in tasks]
-    names = {name for receipt in done for name, _ in receipt["groups"]}
-    return [_receipt(reduced, name) for name in sorted(names)]
-
-
 def _quieten_beam() -> None:
     """Keeps Beam from warning, when first imported, of clients of services it could have."""
     for name in ("apache_beam", "root"):
@@ -150,18 +116,6 @@ def _map(function: Callable[[Any], Any]) -> Any:
     import apache_beam as beam
 
     return beam.Map(function)
-
-
-def _flat_map(function: Callable[[Any], Iterable[Any]]) -> Any:
-    import apache_beam as beam
-
-    return beam.FlatMap(function)
-
-
-def _group_by_key() -> Any:
-    import apache_beam as beam
-
-    return beam.GroupByKey()
 
 
 @contextlib.contextmanager
@@ -218,32 +172,16 @@ def _ends_with_its_workers() -> Iterator[None]:
         threading.excepthook = before
 
 
-def _commit(work: Mapper, receipts: Path, task: Any) -> Receipt:
-    """Returns the receipt of one task, from disk where an earlier run left it."""
-    return _committed(work, task, receipts, task.name)
-
-
-def _commit_group(reduce: Reducer, receipts: Path, group: tuple[str, Iterable[Any]]) -> Receipt:
-    name, payloads = group
-    return _committed(functools.partial(reduce, name), sorted(payloads), receipts, name)
-
-
-def _committed(work: Callable[[Any], Receipt], task: Any, receipts: Path, name: str) -> Receipt:
-    """Returns the receipt on disk, made first if need be; a user's mistake goes to NAME.error.
+def _commit(work: Mapper, receipts: Path, task: Any) -> None:
+    """Leaves the receipt of one task on disk, if it is not there; a user's mistake goes to NAME.error instead.
 
     Not as an exception, for runners wrap those differently.
     """
-    if not (receipts / f"{name}.json").exists():
+    if not (receipts / f"{task.name}.json").exists():
         try:
-            files.write_json(receipts / f"{name}.json", work(task))
+            files.write_json(receipts / f"{task.name}.json", work(task))
         except ValueError as error:
-            files.write_text(receipts / f"{name}.error", str(error))
-            return {"groups": []}
-    return _receipt(receipts, name)
-
-
-def _groups(receipt: Receipt) -> list[tuple[str, Any]]:
-    return [(name, payload) for name, payload in receipt["groups"]]
+            files.write_text(receipts / f"{task.name}.error", str(error))
 
 
 def _receipt(receipts: Path, name: str) -> Receipt:

@@ -43,22 +43,6 @@ def pairs_within(hashes_N: Hashes, max_distance: int, *, against_M: Hashes | Non
     return i[order], j[order], distance[order]
 
 
-def pairs_in_band(hashes_N: Hashes, band: int, max_distance: int) -> Pairs:
-    """Returns the pairs that one group reports, for groups made elsewhere, as by Beam: sorted by (i, j).
-
-    Rows are grouped by `hash & band_masks(max_distance)[band]`, for each band in turn. The groups of all bands
-    together report the pairs of `pairs_within` over all rows, each pair once.
-
-    Args:
-        hashes_N: (N,) uint64, the rows of one group.
-        band: which of the masks made the group.
-        max_distance: bits, 0..24.
-    """
-    i, j, distance = pairs_within(hashes_N, max_distance)
-    first = hamming.is_first(hashes_N[i] ^ hashes_N[j], hamming.band_masks(max_distance)[:band])
-    return i[first], j[first], distance[first]
-
-
 def survivors(rank_N: Index, i: Index, j: Index, *, fixed_N: Rows | None = None) -> Index:
     """Returns for each row the row it is a duplicate of, or -1 where it stays: (N,) int64.
 

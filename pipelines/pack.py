@@ -70,7 +70,7 @@ def main(raw: Path, kept: Path, shards: Path, provenance: Path) -> None:
             (this.scratch / "out" / split).mkdir(parents=True, exist_ok=True)
         tasks = plan(raw, kept, this.scratch, config)
         receipts = run_tasks(f"pack {shards.name}", tasks, pack_shard, this.scratch / "receipts", runner)
-        plans.join(manifest_rows(kept, tasks), records.MANIFEST, this.scratch / "out" / "manifest.parquet")
+        records.write_tables(manifest_rows(kept, tasks), records.MANIFEST, this.scratch / "out" / "manifest.parquet")
         licenses: dict[str, Counter[str]] = {}
         splits = dict.fromkeys(SPLITS, 0)
         for receipt in receipts:

@@ -3,7 +3,6 @@
 A task then names its file instead of carrying its rows, and its worker reads no more than it needs.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,8 +12,6 @@ import pyarrow.parquet as pq
 from lineage import records
 
 _BATCH_ROWS = 1 << 16
-_GROUP_ROWS = 1 << 17
-"""Rows of a row group, as records.write_table makes them."""
 
 
 def batches(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
@@ -55,23 +52,6 @@ def write(slices: Iterable[pa.Table], paths: Iterable[Path]) -> None:
     for path, table in zip(paths, slices, strict=True):
         if not path.exists():
             records.write_table(table, path)
-
-
-def join(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
-    """Writes some tables as one file, by a rename: the bytes that records.write_table makes of them in one piece."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    options = {"compression": "zstd", "compression_level": 3, "version": "2.6", "store_schema": False}
-    with pq.ParquetWriter(partial, schema, **options) as writer:
-        held, num_groups = schema.empty_table(), 0
-        for table in tables:
-            held = pa.concat_tables([held, table])
-            while held.num_rows >= _GROUP_ROWS:
-                writer.write_table(held.slice(0, _GROUP_ROWS).combine_chunks(), row_group_size=_GROUP_ROWS)
-                held, num_groups = held.slice(_GROUP_ROWS), num_groups + 1
-        if held.num_rows or num_groups == 0:
-            writer.write_table(held.combine_chunks(), row_group_size=_GROUP_ROWS)
-    os.replace(partial, path)
 
 
 def num_rows(path: Path) -> int:

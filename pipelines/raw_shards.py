@@ -5,22 +5,16 @@ A shard is a pure function of source rows, ledger rows and bodies: the store can
 
 import io
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from lineage import digests, files, records
+from lineage import digests, records
 from pipelines import tar
 from pipelines.pictures import sniff
 
 FACTS = ("uid", "url", "caption", "license", "origin")
 """Columns of the source that a sample's json holds."""
-_ROWS_PER_GROUP = 1 << 17
 
 
 def write_raw_shard(
@@ -78,49 +72,9 @@ def rebuild_shard_bytes(
     return made.getvalue()
 
 
-def rebuild_raw_shard(raw: Path, source: Path, shard: int, read_body: Callable[[str], bytes]) -> None:
-    """Puts a damaged or lost shard of a raw snapshot back, by a rename, so that no copy in a cache is touched.
-
-    Args:
-        raw: folder with ledger.parquet and the shards.
-        source: folder with source.parquet.
-        read_body: as in `rebuild_shard_bytes`.
-
-    Raises:
-        ValueError: if it cannot be rebuilt, naming shard and uid; nothing is written then.
-    """
-    ledger = records.read_table(raw / "ledger.parquet", records.LEDGER)
-    rows = ledger.filter(pc.equal(ledger["shard"], shard))
-    pairs = records.read_table(source / "source.parquet", columns=list(FACTS))
-    pairs = pairs.filter(pc.is_in(pairs["uid"], rows["uid"]))
-    path = raw / tar.shard_name(shard)
-    try:
-        content = rebuild_shard_bytes(pairs.to_pylist(), rows.to_pylist(), read_body)
-    except ValueError as error:
-        raise ValueError(f"{path}: cannot be rebuilt: {error}") from None
-    files.write_bytes(path, content)
-
-
 def write_ledger(parts: Sequence[Path], path: Path) -> None:
     """Writes ledger.parquet from its parts, one a shard in order of uid; no more than a row group is held at once."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    # the very options of records.write_table: the bytes are those it would write
-    options: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "version": "2.6", "store_schema": False}
-    with pq.ParquetWriter(partial, records.LEDGER, **options) as writer:
-        for group in _regrouped((records.read_table(part, records.LEDGER) for part in parts), _ROWS_PER_GROUP):
-            writer.write_table(group, row_group_size=_ROWS_PER_GROUP)
-    os.replace(partial, path)
-
-
-def _regrouped(tables: Iterable[pa.Table], num_rows: int) -> Iterator[pa.Table]:
-    """Yields the rows of all tables in tables of `num_rows` rows; the last one has the rest, and may have none."""
-    held = records.LEDGER.empty_table()
-    for table in tables:
-        held = pa.concat_tables([held, table])
-        while held.num_rows > num_rows:
-            yield held.slice(0, num_rows).combine_chunks()
-            held = held.slice(num_rows)
-    yield held.combine_chunks()
+    records.write_tables((records.read_table(part, records.LEDGER) for part in parts), records.LEDGER, path)
 
 
 def _add_sample(file: BinaryIO, pair: Mapping[str, Any], content: bytes) -> dict[str, Any]:

@@ -8,15 +8,13 @@ values.parquet (what each rule measured of each row, dropped or not), kept.parqu
 which rule).
 """
 
+import contextlib
 import logging
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import pyarrow.compute as pc
-
-from lineage import files, params, reasons, records, stage
+from lineage import files, params, records, stage
 from pipelines import rules, what_if
 from pipelines.engine import RunnerConfig
 from pipelines.exclusion import Tally
@@ -24,7 +22,7 @@ from pipelines.fold import fold
 from pipelines.outcome import KEPT, Outcome, snapshot_of
 from pipelines.rows import Sources
 from pipelines.rules import SelectConfig
-from pipelines.verdicts import TableFile, values_schema, worded
+from pipelines.verdicts import account, counted, values_schema, worded
 from pipelines.workers import OnBeam
 
 logger = logging.getLogger("clipline")
@@ -65,8 +63,8 @@ def main(
             warn_of_unknown(outcome)
             counts[outcome.snapshot.name] = write(outcome, this.scratch / "out" / outcome.snapshot.name, config)
         this.account(
-            **_account(sum(counts.values(), Counter())),
-            snapshots={name: _account(count) for name, count in counts.items()},
+            **account(sum(counts.values(), Counter())),
+            snapshots={name: account(count) for name, count in counts.items()},
         )
         this.publish(this.scratch / "out", selection)
 
@@ -131,29 +129,19 @@ def write(outcome: Outcome, out: Path, config: SelectConfig) -> Counter[str]:
     counts: Counter[str] = Counter()
     tally = Tally()
     schemas = {"verdicts": records.VERDICTS, "values": values_schema(outcome), "kept": records.KEPT}
-    tables = {name: TableFile(out / f"{name}.parquet", schema) for name, schema in schemas.items()}
-    total = outcome.starts[-1]
-    for some in stage.progress(worded(outcome, config.val_frac), label=f"write {outcome.snapshot.name}"):
-        for name, table in tables.items():
-            table.add(getattr(some, name))
-        for row in pc.value_counts(some.verdicts["reason"]).to_pylist():
-            counts[row["values"]] += row["counts"]
-        tally.add(some.rows, some.verdicts)
-    for table in tables.values():
-        table.close()
-    assert counts.total() == total
+    with contextlib.ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(records.TableWriter(out / f"{name}.parquet", schema))
+            for name, schema in schemas.items()
+        }
+        for some in stage.progress(worded(outcome, config.val_frac), label=f"write {outcome.snapshot.name}"):
+            for name, writer in writers.items():
+                writer.write(getattr(some, name))
+            counts.update(counted(some.verdicts))
+            tally.add(some.rows, some.verdicts)
+    assert counts.total() == outcome.starts[-1]
     files.write_json(out / "exclusion.json", tally.report(config.min_group_rows))
     return counts
-
-
-def _account(counts: Counter[str]) -> dict[str, Any]:
-    failures = {**reasons.DOWNLOAD, **reasons.MEASURE}
-    return {
-        "rows_in": counts.total(),
-        "kept": counts[reasons.KEPT],
-        "dropped": {word: n for word, n in sorted(counts.items()) if word != reasons.KEPT and word not in failures},
-        "failed": {word: n for word, n in sorted(counts.items()) if word in failures},
-    }
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 from lineage import digests, files, params, records, stage
 from pipelines import lists
 from pipelines.partitions import MAX_PARTITIONS, Partitions
-from pipelines.row_groups import RowGroupWriter
 
 _REJECTED_TEXT_CHARS = 500
 HASH_DIGITS = {"expected_sha256": 64, "expected_phash": 16}
@@ -73,7 +72,7 @@ def convert(list_folder: Path, made: Path, config: SourceConfig, *, scratch: Pat
         files.remove(left)
     label, rows_in, failed = f"source {list_folder.name}", 0, Counter[str]()
     aside = Partitions(scratch, _ASIDE, config.num_partitions)
-    with aside, RowGroupWriter(made / "rejects.parquet", records.REJECTS) as rejects:
+    with aside, records.TableWriter(made / "rejects.parquet", records.REJECTS) as rejects:
         with stage.watch(label, 0, lambda: rows_in):
             for batch in lists.read(list_folder):
                 reasons = judge(batch, config.max_url_chars)
@@ -83,8 +82,8 @@ def convert(list_folder: Path, made: Path, config: SourceConfig, *, scratch: Pat
                 aside.add(_pairs(batch, [reason is None for reason in reasons]))
     num_repeats = 0
     with (
-        RowGroupWriter(made / "source.parquet", records.SOURCE) as pairs,
-        RowGroupWriter(made / "repeats.parquet", records.REPEATS) as repeats,
+        records.TableWriter(made / "source.parquet", records.SOURCE) as pairs,
+        records.TableWriter(made / "repeats.parquet", records.REPEATS) as repeats,
     ):
         for table in stage.progress(aside.tables(), label=f"{label}: sort", total=config.num_partitions):
             firsts, copies_N = _unite(table)

@@ -6,16 +6,14 @@ do overlap are read together.
 
 import dataclasses
 import hashlib
-import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from lineage import reasons, records
 from pipelines import digits
@@ -23,7 +21,6 @@ from pipelines.outcome import FAILED, KEPT, SEEN_BEFORE, Outcome
 from pipelines.rows import Ints, Rows
 
 _SPLIT_BYTES = 4
-_ROW_GROUP = 1 << 17  # rows, as records.write_table has it
 _DECIMALS = 6
 
 
@@ -71,33 +68,20 @@ def value_texts(values: pa.Array) -> pa.Array:
     return pc.add(pc.round(values, _DECIMALS), 0.0).cast(pa.string())  # no negative zero
 
 
-class TableFile:
-    """A parquet file written table by table, with the bytes records.write_table gives all of them at once."""
+def counted(verdicts: pa.Table) -> Counter[str]:
+    """Returns how many verdicts there are of each reason."""
+    return Counter({row["values"]: row["counts"] for row in pc.value_counts(verdicts["reason"]).to_pylist()})
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._partial = path, path.with_name(f".{path.name}.{os.getpid()}.partial")
-        self._schema, self._waiting = schema, schema.empty_table()
-        self._writer = pq.ParquetWriter(
-            self._partial, schema, compression="zstd", compression_level=3, version="2.6", store_schema=False
-        )
 
-    def add(self, table: pa.Table) -> None:
-        """Appends rows; whole row groups of them are written."""
-        self._waiting = pa.concat_tables([self._waiting, table.select(self._schema.names).cast(self._schema)])
-        while self._waiting.num_rows >= _ROW_GROUP:
-            self._write(self._waiting.slice(0, _ROW_GROUP))
-            self._waiting = self._waiting.slice(_ROW_GROUP).combine_chunks()
-
-    def close(self) -> None:
-        """Writes the rest and gives the file its name."""
-        if self._waiting.num_rows:
-            self._write(self._waiting)
-        self._writer.close()
-        os.replace(self._partial, self._path)
-
-    def _write(self, table: pa.Table) -> None:
-        self._writer.write_table(table.combine_chunks(), row_group_size=_ROW_GROUP)
+def account(counts: Counter[str]) -> dict[str, Any]:
+    """Returns where rows went, for Run.account, given how many there are of each reason."""
+    failures = {**reasons.DOWNLOAD, **reasons.MEASURE}
+    return {
+        "rows_in": counts.total(),
+        "kept": counts[reasons.KEPT],
+        "dropped": {word: n for word, n in sorted(counts.items()) if word != reasons.KEPT and word not in failures},
+        "failed": {word: n for word, n in sorted(counts.items()) if word in failures},
+    }
 
 
 def values_schema(outcome: Outcome) -> pa.Schema:

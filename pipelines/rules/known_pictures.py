@@ -15,7 +15,7 @@ from pipelines.rules.base import Bounds, RowRule, Value, demand_range, number_te
 from pipelines.rules.near_duplicates import look_text
 
 _TEXT_KINDS = ("url_sha256", "host_sha256", "sha256")
-_LOOKS = pa.schema([("phash", pa.string()), ("thumbnail", pa.binary())])
+_LOOKS = pa.schema([(name, pa.string()) for name in ("sha256", "pixel_sha256", "phash")] + [("thumbnail", pa.binary())])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +52,7 @@ class OptOut(RowRule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Decontaminate(RowRule):
-    """Drops pictures that look like one of the sets in `select.decontaminate_against`; equal ones always do."""
+    """Drops pictures that are, by bytes or pixels, or look like one of the evaluation sets to keep out."""
 
     max_distance: int
     """Of the perceptual hashes, bits of 64, 0 to 24."""
@@ -72,7 +72,7 @@ class Decontaminate(RowRule):
         _demand_sets(sources)
 
     def judge(self, rows: Rows) -> tuple[Value, tuple[Bools]]:
-        """Value: the distance to the nearest evaluation picture within the bounds; null where there is none."""
+        """Value: the distance to the nearest evaluation picture within the bounds, 0 to itself; null without one."""
         tests = evaluation_looks(rows.sources)
         hash_N, known_N = rows.hashes()
         confirm = None
@@ -81,13 +81,14 @@ class Decontaminate(RowRule):
             known_N &= seen_N
             confirm = partial(_look_alike, fixed_bytes(thumbnails), tests, self.max_rmse)
         distance_N, _ = decontamination.nearest_hash(hash_N, tests.hash_M, self.max_distance, confirm=confirm)
-        near_N = known_N & (distance_N >= 0)
-        return np.where(near_N, distance_N, np.nan), (near_N,)
+        same_N = _same(rows.text("sha256"), tests.sha256) | _same(rows.text("pixel_sha256"), tests.pixel_sha256)
+        near_N = same_N | (known_N & (distance_N >= 0))
+        return np.where(same_N, 0, np.where(near_N, distance_N, np.nan)), (near_N,)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class DecontaminateVectors(RowRule):
-    """Drops pictures close to one of the sets in `select.decontaminate_against`, in the scorer's space."""
+    """Drops pictures close to one of the evaluation sets to keep out, in the scorer's space."""
 
     min_cosine: float
     """At least this close is dropped, -1 to 1."""
@@ -116,6 +117,8 @@ class DecontaminateVectors(RowRule):
 class Looks:
     """How the M pictures of evaluation sets look."""
 
+    sha256: pa.Array
+    pixel_sha256: pa.Array
     hash_M: digits.Words
     thumbnail_MB: looks.Thumbnails
 
@@ -153,6 +156,8 @@ def evaluation_looks(sources: Sources) -> Looks:
     """Returns the looks of all pictures of the sets to keep out."""
     found = [remembered(read_looks, sources.benchmarks / name / "test_hashes.parquet") for name in sources.sets]
     return Looks(
+        sha256=pa.concat_arrays([one.sha256 for one in found]),
+        pixel_sha256=pa.concat_arrays([one.pixel_sha256 for one in found]),
         hash_M=np.concatenate([one.hash_M for one in found]),
         thumbnail_MB=np.concatenate([one.thumbnail_MB for one in found]),
     )
@@ -162,7 +167,9 @@ def read_looks(path: Path) -> Looks:
     """Returns the looks of one set's pictures."""
     table = records.read_table(path, _LOOKS, columns=_LOOKS.names).drop_null().combine_chunks()
     thumbnails, _ = looks.thumbnails_of(table["thumbnail"])
-    return Looks(hash_M=digits.words(table["phash"].combine_chunks(), 1)[:, 0], thumbnail_MB=thumbnails)
+    sha256, pixel_sha256, phash = (table[name].combine_chunks() for name in ("sha256", "pixel_sha256", "phash"))
+    hash_M = digits.words(phash, 1)[:, 0]
+    return Looks(sha256=sha256, pixel_sha256=pixel_sha256, hash_M=hash_M, thumbnail_MB=thumbnails)
 
 
 def evaluation_vectors(sources: Sources) -> Vectors:
@@ -175,6 +182,13 @@ def _look_alike(thumbnail_NB: looks.Thumbnails, tests: Looks, max_rmse: float, i
     return looks.differences(thumbnail_NB, tests.thumbnail_MB, i, j) <= max_rmse
 
 
+def _same(column: pa.Array, wanted: pa.Array) -> Bools:
+    found: Bools = pc.is_in(column, value_set=wanted, skip_nulls=True).to_numpy(zero_copy_only=False)
+    return found
+
+
 def _demand_sets(sources: Sources) -> None:
     if not sources.sets:
-        raise ValueError("needs evaluation sets to look for; name them in select.decontaminate_against")
+        raise ValueError(
+            "needs evaluation sets to look for (select: name them in select.decontaminate_against; screen: in sets)"
+        )

@@ -62,3 +62,48 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     records.write_table(pa.table({"uid": ["a"]}), tmp_path / "x.parquet")
     with pytest.raises(ValueError, match=r"x\.parquet: column split is missing"):
         records.read_table(tmp_path, records.KEPT)
+
+
+PLACES = pa.schema([("uid", pa.string()), ("place", pa.int64())])
+
+
+@pytest.mark.parametrize("number", [0, 1, 9, 10, 11, 25, 30])
+@pytest.mark.parametrize("step", [1, 4, 10, 30])
+def test_bytes_are_those_of_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, step: int) -> None:
+    monkeypatch.setattr(records, "ROWS_PER_GROUP", 10)
+    table = pa.table(
+        {"uid": [f"{n % 7:032x}" if n % 5 else None for n in range(number)], "place": range(number)}, PLACES
+    )
+    with records.TableWriter(tmp_path / "bits.parquet", PLACES) as writer:
+        for start in range(0, number, step):
+            writer.write(table.slice(start, step))
+    assert writer.num_rows == number
+    records.write_table(table, tmp_path / "whole.parquet")
+    assert (tmp_path / "bits.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_bytes_are_those_of_one_table_of_several_whole_groups(tmp_path: Path) -> None:
+    number = 2 * records.ROWS_PER_GROUP + 5
+    table = pa.table({"uid": [f"{n:032x}" for n in range(number)], "place": range(number)}, PLACES)
+    with records.TableWriter(tmp_path / "bits.parquet", PLACES) as writer:
+        for start in range(0, number, 50_000):
+            writer.write(table.slice(start, 50_000))
+    records.write_table(table, tmp_path / "whole.parquet")
+    assert (tmp_path / "bits.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_nothing_stays_of_a_file_that_failed(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), records.TableWriter(tmp_path / "a.parquet", PLACES) as writer:
+        writer.write(PLACES.empty_table())
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("bounds", [[], [0], [5], [1, 1, 7], [100_000, 131_072, 140_000, 270_000]])
+def test_tables_are_the_bytes_of_one_table(tmp_path: Path, bounds: list[int]) -> None:
+    table = pa.table({"uid": [f"{n:032x}" for n in range(270_000)], "place": range(270_000)}, PLACES)
+    stops = [0, *bounds]
+    cuts = (table.slice(start, stop - start) for start, stop in zip(stops, bounds, strict=False))
+    records.write_tables(cuts, PLACES, tmp_path / "joined.parquet")
+    records.write_table(table.slice(0, stops[-1]), tmp_path / "whole.parquet")
+    assert (tmp_path / "joined.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -27,11 +26,10 @@ def square(task: Task) -> engine.Receipt:
         raise ValueError(f"shard {task.name} is damaged")
     if (task.folder / "crash").exists():
         raise OSError("no space left on device")
-    return {"square": task.number**2, "groups": [[f"g{task.number % 3}", task.name], ["all", task.name]]}
+    return {"square": task.number**2}
 
 
-def join(name: str, payloads: list[str]) -> engine.Receipt:
-    return {"name": name, "payloads": payloads}
+SQUARES = [n * n for n in range(7)]
 
 
 def make_tasks(folder: Path, number: int = 7) -> list[Task]:
@@ -49,14 +47,10 @@ def run(tasks: list[Task], runner: engine.RunnerConfig = RUNNER) -> list[engine.
     return engine.run_tasks("square", tasks, square, tasks[0].folder / "receipts", runner)
 
 
-def run_groups(tasks: list[Task], runner: engine.RunnerConfig = RUNNER) -> list[engine.Receipt]:
-    return engine.run_grouped("join", tasks, square, join, tasks[0].folder / "grouped", runner=runner)
-
-
 def test_receipts_come_in_order_of_name_and_make_a_rerun_skip(tmp_path: Path) -> None:
     tasks = make_tasks(tmp_path)
     squares = run(tasks[::-1])
-    assert [receipt["square"] for receipt in squares] == [n * n for n in range(7)]
+    assert [receipt["square"] for receipt in squares] == SQUARES
     assert ran(tmp_path) == [task.name for task in tasks]
     (tmp_path / "receipts" / "t3.json").unlink()
     assert run(tasks) == squares
@@ -65,45 +59,27 @@ def test_receipts_come_in_order_of_name_and_make_a_rerun_skip(tmp_path: Path) ->
     assert ran(tmp_path) == []
 
 
-GROUPS = [
-    {"name": "all", "payloads": ["t0", "t1", "t2", "t3", "t4", "t5", "t6"]},
-    {"name": "g0", "payloads": ["t0", "t3", "t6"]},
-    {"name": "g1", "payloads": ["t1", "t4"]},
-    {"name": "g2", "payloads": ["t2", "t5"]},
-]
-
-
-def test_groups_do_not_depend_on_the_order_of_tasks(tmp_path: Path) -> None:
-    assert run_groups(make_tasks(tmp_path)[::-1]) == GROUPS
-    assert len(ran(tmp_path)) == 7
-    assert run_groups(make_tasks(tmp_path)) == GROUPS
-    assert ran(tmp_path) == []
-
-
 @pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])
 def test_two_workers_make_the_same(tmp_path: Path, mode: Literal["multi_threading", "multi_processing"]) -> None:
     runner = dataclasses.replace(TWO_WORKERS, running_mode=mode)
-    assert run_groups(make_tasks(tmp_path), runner) == GROUPS
+    assert [receipt["square"] for receipt in run(make_tasks(tmp_path), runner)] == SQUARES
     pids = {line.split()[1] for line in (tmp_path / "ran").read_text().splitlines()}
     assert (str(os.getpid()) in pids) == (mode == "multi_threading")
 
 
-@pytest.mark.parametrize("runs", [run, run_groups])
-def test_the_first_error_surfaces_and_once_fixed_one_rerun_completes(
-    tmp_path: Path, runs: Callable[..., list[engine.Receipt]]
-) -> None:
+def test_the_first_error_surfaces_and_once_fixed_one_rerun_completes(tmp_path: Path) -> None:
     tasks = make_tasks(tmp_path)
     for name in ("t4", "t2"):
         (tmp_path / f"forbid-{name}").touch()
     for _ in range(2):
         with pytest.raises(ValueError, match=r"^shard t2 is damaged$"):
-            runs(tasks)
+            run(tasks)
     assert ran(tmp_path) == sorted([*(task.name for task in tasks), "t2", "t4"])
     for name in ("t4", "t2"):
         (tmp_path / f"forbid-{name}").unlink()
-    receipts = runs(tasks)
+    receipts = run(tasks)
     assert ran(tmp_path) == ["t2", "t4"]
-    assert len(receipts) == 7 if runs is run else receipts == GROUPS
+    assert [receipt["square"] for receipt in receipts] == SQUARES
 
 
 @pytest.mark.slow
@@ -117,14 +93,13 @@ def test_another_failure_stops_the_run_and_leaves_no_receipt(tmp_path: Path) -> 
     tasks = make_tasks(tmp_path)
     (tmp_path / "crash").touch()
     with pytest.raises(Exception, match="no space left on device"):
-        run_groups(tasks)
+        run(tasks)
     (tmp_path / "crash").unlink()
-    assert run_groups(tasks) == GROUPS
+    assert [receipt["square"] for receipt in run(tasks)] == SQUARES
 
 
 def test_no_tasks_no_receipts(tmp_path: Path) -> None:
     assert engine.run_tasks("none", [], square, tmp_path / "receipts", RUNNER) == []
-    assert engine.run_grouped("none", [], square, join, tmp_path / "grouped", runner=RUNNER) == []
 
 
 def test_the_runner_is_named_on_beams_command_line() -> None:

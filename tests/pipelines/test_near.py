@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import hamming, near
+from pipelines import near
 
 
 @st.composite
@@ -40,19 +40,6 @@ def test_pairs_with_another_set_are_those_of_brute_force(first: np.ndarray, seco
     both = brute_force(np.concatenate([first, second]), most)
     across = [(a, b - len(first), bits) for a, b, bits in both if a < len(first) <= b]
     assert list(zip(i, j, distance, strict=True)) == across
-
-
-@given(hashes(), st.integers(0, 9))
-@settings(deadline=None)
-def test_groups_by_band_report_every_pair_once(hashes_N: np.ndarray, max_distance: int) -> None:
-    reported = []
-    for band, mask in enumerate(hamming.band_masks(max_distance)):
-        keys = hashes_N & np.uint64(mask)
-        for key in set(keys.tolist()):
-            rows = np.flatnonzero(keys == key)
-            i, j, distance = near.pairs_in_band(hashes_N[rows], band, max_distance)
-            reported += list(zip(rows[i], rows[j], distance, strict=True))
-    assert sorted(reported) == brute_force(hashes_N, max_distance)
 
 
 def test_a_row_goes_only_for_a_row_that_stays() -> None:

@@ -220,7 +220,7 @@ def test_plans_do_not_depend_on_how_many_rows_are_read_at_once(monkeypatch: pyte
     expected = run()
     for rows in (1, 2, 5):
         monkeypatch.setattr(plans, "_BATCH_ROWS", rows)
-        monkeypatch.setattr(plans, "_GROUP_ROWS", 1 << 17)
+        monkeypatch.setattr(records, "ROWS_PER_GROUP", 1 << 17)
         assert run() == expected
 
 

@@ -11,7 +11,7 @@ import pytest
 from pipelines import engine, measure, pack
 from tests.builders import RUNNER, contents, enter, make_pairs, write_kept, write_params, write_raw
 from tests.pipelines.source_builder import write_source
-from tests.pipelines.test_engine import GROUPS, join, make_tasks, square
+from tests.pipelines.test_engine import SQUARES, make_tasks, square
 
 pytestmark = [
     pytest.mark.slow,
@@ -64,10 +64,11 @@ def test_every_way_of_running_makes_the_same_bytes(
     assert run(TWO_PROCESSES) == expected
 
 
-def test_groups_and_errors_are_right_on_dask(tmp_path: Path, dask: list[str]) -> None:
+def test_tasks_and_errors_are_right_on_dask(tmp_path: Path, dask: list[str]) -> None:
     runner = engine.RunnerConfig(**{**_fields(), "name": "DaskRunner", "options": dask})
     tasks = make_tasks(tmp_path)
-    assert engine.run_grouped("join", tasks[::-1], square, join, tmp_path / "grouped", runner=runner) == GROUPS
+    receipts = engine.run_tasks("first", tasks[::-1], square, tmp_path / "first", runner)
+    assert [receipt["square"] for receipt in receipts] == SQUARES
     workers = {line.split()[1] for line in (tmp_path / "ran").read_text().splitlines()}
     assert len(workers) == 2  # one task a partition: both processes had some
     (tmp_path / "forbid-t4").touch()
@@ -75,7 +76,7 @@ def test_groups_and_errors_are_right_on_dask(tmp_path: Path, dask: list[str]) ->
         engine.run_tasks("square", tasks, square, tmp_path / "receipts", runner)
     (tmp_path / "forbid-t4").unlink()
     receipts = engine.run_tasks("square", tasks, square, tmp_path / "receipts", runner)
-    assert [receipt["square"] for receipt in receipts] == [n * n for n in range(7)]
+    assert [receipt["square"] for receipt in receipts] == SQUARES
 
 
 def _fields() -> dict[str, Any]:

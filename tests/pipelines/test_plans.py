@@ -57,12 +57,3 @@ def test_damage_names_the_file(tmp_path: Path) -> None:
         list(plans.batches(tmp_path / "b.parquet", SCHEMA))
     with pytest.raises(ValueError, match=r"b\.parquet: cannot be read as parquet"):
         plans.num_rows(tmp_path / "b.parquet")
-
-
-@pytest.mark.parametrize("bounds", [[0, 0], [0, 5], [0, 1, 1, 7], [0, 100_000, 131_072, 140_000, 270_000]])
-def test_joined_tables_are_the_bytes_of_one_table(tmp_path: Path, bounds: list[int]) -> None:
-    plans.join((table(a, b) for a, b in itertools.pairwise(bounds)), SCHEMA, tmp_path / "joined.parquet")
-    records.write_table(table(0, bounds[-1]), tmp_path / "whole.parquet")
-    assert (tmp_path / "joined.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    plans.join([], SCHEMA, tmp_path / "empty.parquet")
-    assert records.read_table(tmp_path / "empty.parquet", SCHEMA).num_rows == 0

@@ -9,49 +9,44 @@ import pytest
 
 from lineage import digests, records
 from pipelines import screen
-from tests.builders import PARAMS, contents, enter, write_params
+from tests.builders import PARAMS, contents, enter, make_signals, write_params
 
 SIGNALS, OPTOUTS, BENCHMARKS, OUT = (
     Path(f"data/{name}") for name in ("signals/s1", "optouts.parquet", "benchmarks", "screen")
 )
 PROVENANCE = Path("provenance/screen/all.json")
-SCREEN: dict[str, Any] = {
-    "min_side_px": 8,
-    "max_aspect": 3.0,
-    "min_caption_chars": 3,
-    "max_caption_chars": 40,
-    "scripts": ["latin"],
-    "languages": ["en"],
-    "min_language_probability": 0.9,
-    "min_language_letters": 12,
-    "max_optout_distance": 2,
-    "max_test_distance": 3,
-    "max_test_rmse": 4.0,
-}
+RULES: list[dict[str, Any]] = [
+    {"rule": "opt_out", "max_distance": 2},
+    {"rule": "side", "min_px": 8},
+    {"rule": "language", "languages": ["en"], "min_probability": 0.9, "min_letters": 12},
+    {"rule": "decontaminate", "max_distance": 3, "max_rmse": 4.0},
+    {"rule": "exact", "same_image_captions": "keep_one"},
+]
+SCREEN: dict[str, Any] = {"rules": RULES, "num_partitions": 2}
+HASHES = pa.schema(
+    [(name, pa.string()) for name in ("uid", "part", "sha256", "pixel_sha256", "phash")] + [("thumbnail", pa.binary())]
+)
+"""What stage benchmarks writes."""
 FAR = 0x0F0F0F0F0F0F0F0F
 """A hash far from every other one here."""
 
 
 def make_row(number: int, **changes: Any) -> dict[str, Any]:
     """A row that every rule of SCREEN keeps, but for `changes`; number gives its uid and its digests."""
-    uid = f"{number:032x}"
-    row = {
-        "uid": uid,
-        "url_sha256": digests.sha256_bytes(f"url {number}".encode()),
-        "host_sha256": digests.sha256_bytes(b"host"),
-        "width": 20,
-        "height": 16,
+    row = make_signals(f"{number:032x}", caption=f"the drawing number {number}")
+    looks = {"phash": f"{FAR:016x}", "thumbnail": bytes(192), "width": 20, "height": 16}
+    row |= looks | {
+        "host": "a.test",
+        "host_sha256": digests.sha256_bytes(b"a.test"),
         "sha256": digests.sha256_bytes(f"bytes {number}".encode()),
         "pixel_sha256": digests.sha256_bytes(f"pixels {number}".encode()),
-        "phash": f"{FAR:016x}",
-        "thumbnail": bytes(192),
-        "caption_chars": 20,
-        "caption_letters": 16,
-        "script": "latin",
-        "language": "en",
-        "language_probability": 0.99,
     }
     return {**row, **changes}
+
+
+def decontaminating(**changes: Any) -> list[dict[str, Any]]:
+    """Returns a recipe of that rule alone."""
+    return [{**RULES[3], **changes}]
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +65,7 @@ def write_optouts(**values: str) -> None:
 
 def write_tests(name: str, *rows: dict[str, Any]) -> None:
     empty = {"uid": "0" * 32, "part": "seen", "sha256": "", "pixel_sha256": "", "thumbnail": bytes(192)}
-    table = pa.Table.from_pylist([{**empty, **row} for row in rows], schema=screen.HASHES)
+    table = pa.Table.from_pylist([{**empty, **row} for row in rows], schema=HASHES)
     records.write_table(table, BENCHMARKS / name / "test_hashes.parquet")
 
 
@@ -94,39 +89,15 @@ def verdict(*rows: dict[str, Any], **changes: Any) -> tuple[str, str | None, str
     return found["reason"], found["value"], found["threshold"]
 
 
-@pytest.mark.parametrize(
-    ("bad", "expected", "good"),
-    [
-        ({"width": 7}, ("too_small", "7", "8"), {"width": 8, "height": 20}),
-        ({"width": 64}, ("too_elongated", "4.000", "3.0"), {"width": 48}),
-        ({"height": 61}, ("too_elongated", "3.050", "3.0"), {"height": 60}),
-        ({"caption_chars": 2}, ("caption_too_short", "2", "3"), {"caption_chars": 3}),
-        ({"caption_chars": 41}, ("caption_too_long", "41", "40"), {"caption_chars": 40}),
-        (
-            {"caption_letters": 0, "script": None, "language": None, "language_probability": None},
-            ("caption_without_letters", "0", "1"),
-            {"caption_letters": 1},
-        ),
-        ({"script": "greek"}, ("script", "greek", "latin"), {}),
-        (
-            {"language": "de", "language_probability": 0.9, "caption_letters": 12},
-            ("language", "de", "0.9"),
-            {"language": "de", "language_probability": 0.9, "caption_letters": 11},
-        ),
-        ({"language": "de"}, ("language", "de", "0.9"), {"language": "de", "language_probability": 0.89}),
-    ],
-)
-def test_a_bound_drops_on_one_side_and_keeps_on_the_other(
-    bad: dict[str, Any], expected: tuple[str, str, str], good: dict[str, Any]
-) -> None:
-    found = run(make_row(1, **bad), make_row(2, **good))
+def test_a_bound_drops_on_one_side_and_keeps_on_the_other() -> None:
+    found = run(make_row(1, width=7), make_row(2, width=8))
     row = found[make_row(1)["uid"]]
-    assert (row["reason"], row["value"], row["threshold"]) == expected
+    assert (row["reason"], row["rule"], row["value"], row["threshold"]) == ("too_small", "side", "7", "8")
     assert found[make_row(2)["uid"]]["reason"] == "kept"
 
 
 def test_rows_that_failed_before_keep_their_reason() -> None:
-    empty = dict.fromkeys(screen.COLUMNS)
+    empty = dict.fromkeys(records.SIGNALS.names)
     rows = [{**empty, "uid": f"{n:032x}", "error": error} for n, error in enumerate(["http_404", "truncated"])]
     found = run(*rows, make_row(9))
     assert [(row["reason"], row["rule"]) for row in found.values()] == [
@@ -140,7 +111,7 @@ def test_rows_that_failed_before_keep_their_reason() -> None:
 
 @pytest.mark.parametrize("kind", ["url_sha256", "host_sha256", "sha256", "phash"])
 def test_an_opt_out_of_each_kind_takes_the_row_that_it_names(kind: str) -> None:
-    other = make_row(2, host_sha256=digests.sha256_bytes(b"other"), phash=f"{FAR ^ 0b111:016x}")
+    other = make_row(2, host="b.test", host_sha256=digests.sha256_bytes(b"b.test"), phash=f"{FAR ^ 0b111:016x}")
     named = make_row(1, phash=f"{FAR ^ 0b1100 if kind == 'phash' else FAR:016x}")
     write_optouts(**{kind: f"{FAR:016x}" if kind == "phash" else named[kind]})
     found = run(named, other)
@@ -148,23 +119,28 @@ def test_an_opt_out_of_each_kind_takes_the_row_that_it_names(kind: str) -> None:
     assert found[other["uid"]]["reason"] == "kept"
 
 
+def test_an_opt_out_of_a_host_takes_the_hosts_below_it() -> None:
+    write_optouts(host_sha256=digests.sha256_bytes(b"a.test"))
+    assert verdict(make_row(1, host="img.a.test", host_sha256=digests.sha256_bytes(b"img.a.test")))[0] == "opted_out"
+
+
 def test_a_picture_within_the_distance_of_an_evaluation_picture_goes() -> None:
     write_tests("tiny", {"phash": f"{FAR ^ 0b111:016x}"}, {"phash": "f" * 16})
-    assert verdict(make_row(1)) == ("test_picture", "3 tiny", "3 bits, 4 levels")
-    assert verdict(make_row(1), max_test_distance=2)[0] == "kept"
+    assert verdict(make_row(1)) == ("test_picture", "3", "3 bits, rmse 4")
+    assert verdict(make_row(1), rules=decontaminating(max_distance=2))[0] == "kept"
 
 
 def test_a_picture_of_the_same_shapes_in_other_colours_stays() -> None:
     write_tests("tiny", {"phash": f"{FAR:016x}", "thumbnail": bytes([5]) * 192})
     assert verdict(make_row(1))[0] == "kept"
-    assert verdict(make_row(1), max_test_rmse=5.0)[0] == "test_picture"
+    assert verdict(make_row(1), rules=decontaminating(max_rmse=5.0))[0] == "test_picture"
 
 
 @pytest.mark.parametrize("kind", ["sha256", "pixel_sha256"])
 def test_an_evaluation_picture_goes_by_its_digests_whatever_its_hash(kind: str) -> None:
     row = make_row(1)
     write_tests("tiny", {kind: row[kind], "phash": "f" * 16})
-    assert verdict(row) == ("test_picture", "same", "3 bits, 4 levels")
+    assert verdict(row) == ("test_picture", "0", "3 bits, rmse 4")
 
 
 def test_every_set_of_the_params_counts_and_only_those() -> None:
@@ -194,6 +170,17 @@ def test_no_row_at_all_is_no_error() -> None:
     assert run() == {}
 
 
-def test_a_distance_out_of_range_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"screen: max_test_distance must be in 0..16, not 17"):
-        run(max_test_distance=17)
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (decontaminating(max_distance=25), r"screen\.rules\[0\]: max_distance must be in 0\.\.24, not 25"),
+        (
+            [{"rule": "clip_score", "min": 0.2, "missing": "keep"}],
+            r"screen\.rules\[0\]: clip_score is for select alone",
+        ),
+        ([{"rule": "side", "min_px": 1, "px": 2}], r"unknown key screen\.rules\[0\]\.px"),
+    ],
+)
+def test_a_mistake_in_the_recipe_is_named(rules: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(make_row(1), rules=rules)

@@ -3,36 +3,12 @@
 from pathlib import Path
 
 import pyarrow as pa
-import pytest
 
 from lineage import records
 from pipelines import verdicts
-from pipelines.verdicts import TableFile, splits_of, value_texts, worded
+from pipelines.verdicts import splits_of, value_texts, worded
 from tests.builders import make_signals
 from tests.pipelines.snapshots import run_fold, uid, write_snapshot
-
-
-@pytest.mark.parametrize("cuts", [[], [0], [1, 2], [10], [11, 12, 25], [30]])
-def test_a_streamed_table_has_the_bytes_of_a_whole_one(cuts: list[int], tmp_path: Path) -> None:
-    table = pa.table({"uid": [uid(n) for n in range(30)], "split": ["train", "val", None] * 10}, schema=records.KEPT)
-    records.write_table(table, tmp_path / "whole.parquet")
-    file = TableFile(tmp_path / "streamed.parquet", records.KEPT)
-    for start, stop in zip([0, *cuts], [*cuts, 30], strict=True):
-        file.add(table.slice(start, stop - start))
-    file.close()
-    assert (tmp_path / "streamed.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {"whole.parquet", "streamed.parquet"}
-
-
-def test_row_groups_do_not_depend_on_the_pieces(tmp_path: Path) -> None:
-    number = (1 << 17) + 5
-    table = pa.table({"uid": [f"{n:06x}" for n in range(number)], "split": ["train"] * number}, schema=records.KEPT)
-    records.write_table(table, tmp_path / "whole.parquet")
-    file = TableFile(tmp_path / "streamed.parquet", records.KEPT)
-    for start in range(0, number, 50_000):
-        file.add(table.slice(start, 50_000))
-    file.close()
-    assert (tmp_path / "streamed.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
 def test_overlapping_parts_are_read_together_and_others_one_by_one(tmp_path: Path) -> None:
