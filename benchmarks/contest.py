@@ -7,17 +7,14 @@ interleaved, and CPU seconds stand beside wall seconds: what the machine does be
 import argparse
 import dataclasses
 import importlib.metadata
-import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import measure_run
 from measure_run import Run
@@ -29,8 +26,6 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("apache-beam", "duckdb", "img2dataset", "numpy", "opencv-python-headless", "pillow", "pyarrow")
 _CORES = len(os.sched_getaffinity(0))
-_LOG_CHARS = 4000
-"""Shown of what a contender that fails has said."""
 
 Runs = dict[str, list[Run]]
 
@@ -45,7 +40,7 @@ class Contender:
 
     name: str
     command: Sequence[str]
-    folder: Path
+    folder: Path = ROOT
     """Where it runs."""
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     prepare: Callable[[], None] = nothing
@@ -89,33 +84,12 @@ def measured(one: Contender) -> Run:
         RuntimeError: if it fails.
     """
     one.prepare()
-    with tempfile.TemporaryFile() as log:
-        run = _run(one, log)
+    try:
+        run = measure_run.measure(one.command, one.folder, one.environment)
+    except RuntimeError as error:
+        raise RuntimeError(f"{one.name}: {error}") from error
     one.finish()
     return run
-
-
-def _run(one: Contender, log: IO[bytes]) -> Run:
-    """Runs a contender once; what it says on stderr goes to the log, and on its stdout JSON for a last line.
-
-    Its memory is what was sampled alone: the kernel's maximum is never below that of the process that started it.
-    """
-    start = time.perf_counter()
-    environment = {**os.environ, **one.environment}
-    process = subprocess.Popen(one.command, cwd=one.folder, env=environment, stdout=subprocess.PIPE, stderr=log)
-    peak = measure_run._Peak(process.pid)
-    assert process.stdout is not None
-    with process.stdout as stdout:
-        lines = stdout.read().decode().splitlines()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall_s, peak_mib = time.perf_counter() - start, peak.stop()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        log.seek(0)
-        sys.stderr.write(log.read().decode(errors="replace")[-_LOG_CHARS:])
-        raise RuntimeError(f"{one.name}: exit status {process.returncode}")
-    answer = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    return Run(wall_s=wall_s, cpu_s=usage.ru_utime + usage.ru_stime, peak_mib=peak_mib, answer=answer)
 
 
 def report(name: str, heats: Sequence[Heat], facts: Mapping[str, Any], results: Path) -> None:

@@ -29,7 +29,8 @@ from measure_run import Run
 
 sys.path.insert(0, str(contest.ROOT))
 from lineage import files, records
-from pipelines import descriptions, plots
+from pipelines import plots
+from pipelines.lists import descriptions
 
 _LEAST = {"metadata": 10_000, "pictures": 1000}
 _MOST = {"metadata": 10_000_000, "pictures": 100_000}

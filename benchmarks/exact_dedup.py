@@ -13,13 +13,17 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import contest
 import measure_run
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from contest import Contender, Heat
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(contest.ROOT))
 from lineage import records, stage
 
 _ROWS_PER_PART = 100_000
@@ -44,15 +48,16 @@ def main() -> None:
         }
         for number in options.partitions:
             commands[f"select, {number} partitions"] = [*script, "select", "--partitions", str(number)]
-        runs = measure_run.in_turn(commands, options.rounds)
+        contenders = [Contender(name=name, command=command) for name, command in commands.items()]
+        runs = contest.hold(contenders, options.rounds)
     finally:
         shutil.rmtree(folder)
-    sys.stdout.write(f"{options.rows} rows in parts of {_ROWS_PER_PART}, {options.workers} Beam worker(s)\n\n")
-    sys.stdout.write(measure_run.table(runs))
     answers = {(run.answer["kept"], run.answer["sum"]) for its in runs.values() for run in its}
     if len(answers) > 1:
         sys.exit(f"the kept sets differ: {sorted(answers)}")
-    sys.stdout.write(f"\nkept: {answers.pop()[0]} rows, the same ones in all\n")
+    facts = {"kept": answers.pop()[0], "kept rows": "the same ones", "workers": options.workers}
+    heat = Heat(title="exact duplicates", rows=options.rows, runs=runs, goal="at most 10 times duckdb")
+    contest.report("exact_dedup", [heat], facts, options.results)
     return None
 
 
@@ -80,14 +85,14 @@ def make_parts(folder: Path, num_rows: int) -> None:
         records.write_table(table, folder / f"{number:05d}.parquet")
 
 
-def _mixed(words: np.ndarray) -> np.ndarray:
+def _mixed(words: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Returns 64-bit words that look random, one to one (the finaliser of splitmix64)."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))
 
 
-def _hex(words: np.ndarray) -> np.ndarray:
+def _hex(words: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Returns rows of words as text of 16 hex digits a word."""
     octets = words.byteswap().view(np.uint8).reshape(len(words), -1)
     digits = np.stack([_HEX[octets >> 4], _HEX[octets & 15]], axis=2).reshape(len(words), -1)
@@ -113,10 +118,10 @@ def _duckdb(folder: Path, threads: int | None) -> None:
 def _select(folder: Path, options: argparse.Namespace) -> None:
     from pipelines import rules
     from pipelines.engine import RunnerConfig
-    from pipelines.fold import fold
-    from pipelines.outcome import KEPT, snapshot_of
-    from pipelines.rows import Sources
-    from pipelines.workers import OnBeam
+    from pipelines.selection.fold import fold
+    from pipelines.selection.outcome import KEPT, snapshot_of
+    from pipelines.selection.rows import Sources
+    from pipelines.selection.workers import OnBeam
 
     work = folder / "work"
     runner = RunnerConfig(
@@ -156,12 +161,8 @@ def _say(out: Path) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser = contest.parser(__doc__, rows=10_000_000, rounds=3, workers=1)
     parser.add_argument("--partitions", type=int, nargs="+", default=[16, 64, 256])
-    parser.add_argument("--workers", type=int, default=1, help="of the embedded Beam runner; more than 1: processes")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--work", choices=["duckdb", "select"], help=argparse.SUPPRESS)
     parser.add_argument("--data", help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -1,24 +1,26 @@
-"""Runs commands as fresh processes, in turn, and says what each took: wall and CPU seconds, peak memory, ratios.
+"""Runs one command as a fresh process and says what it took: wall and CPU seconds, peak memory, its own answer.
 
-The commands take turns (A B C A B C ...), so that a machine that slows down slows them all; ratios are taken round by
-round against the first command, and the median is the one to quote. Memory is the sum over the process and its
-children, sampled, and at least what the kernel accounts for the largest single one of them.
+Memory is the sum over the process and its children, sampled; the kernel's own maximum would never be below that of the
+process that started it.
 """
 
 import dataclasses
 import json
 import os
-import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 _SAMPLE_S = 0.05
+_LOG_CHARS = 4000
+"""Shown of what a command that fails has said."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,56 +35,29 @@ class Run:
     """What the command wrote as the last line of its standard output, as JSON; empty if it wrote none."""
 
 
-def measure(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Run:
+def measure(command: Sequence[str], folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Run:
     """Returns what one run of a command took.
 
     Raises:
-        RuntimeError: if it fails.
+        RuntimeError: if it fails; what it said on its standard error is shown.
     """
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})})
-    peak = _Peak(process.pid)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall_s = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stdout.close()
-    if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: exit status {process.returncode}")
-    lines = output.strip().splitlines()
-    return Run(
-        wall_s=wall_s,
-        cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_mib=max(peak.stop(), usage.ru_maxrss / 1024),
-        answer=json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {},
-    )
-
-
-def in_turn(
-    commands: Mapping[str, Sequence[str]], rounds: int, environment: Mapping[str, str] | None = None
-) -> dict[str, list[Run]]:
-    """Returns the runs of each command, one a round."""
-    runs: dict[str, list[Run]] = {name: [] for name in commands}
-    for number in range(rounds):
-        for name, command in commands.items():
-            runs[name].append(measure(command, environment))
-            sys.stderr.write(f"round {number + 1} of {rounds}: {name}: {runs[name][-1].wall_s:.2f} s\n")
-    return runs
-
-
-def table(runs: Mapping[str, Sequence[Run]]) -> str:
-    """Returns the runs as a table in Markdown: medians, and ratios of wall time to the first command's."""
-    baseline = next(iter(runs.values()))
-    lines = ["| command | wall s | CPU s | peak MiB | wall / first (least to most) |", "|---|---|---|---|---|"]
-    for name, its in runs.items():
-        wall, cpu, peak = (
-            statistics.median(getattr(run, field) for run in its) for field in ("wall_s", "cpu_s", "peak_mib")
-        )
-        ratios = [run.wall_s / other.wall_s for run, other in zip(its, baseline, strict=True)]
-        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        lines.append(f"| {name} | {wall:.2f} | {cpu:.2f} | {peak:.0f} | {spread} |")
-    return "\n".join(lines) + "\n"
+    with tempfile.TemporaryFile() as log:
+        start = time.perf_counter()
+        surroundings = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(command, cwd=folder, env=surroundings, stdout=subprocess.PIPE, stderr=log)
+        peak = _Peak(process.pid)
+        assert process.stdout is not None
+        with process.stdout as stdout:
+            lines = stdout.read().decode().splitlines()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_s, peak_mib = time.perf_counter() - start, peak.stop()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace")[-_LOG_CHARS:])
+            raise RuntimeError(f"{' '.join(command)}: exit status {process.returncode}")
+    found = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+    return Run(wall_s=wall_s, cpu_s=usage.ru_utime + usage.ru_stime, peak_mib=peak_mib, answer=found)
 
 
 def answer(**fields: Any) -> None:

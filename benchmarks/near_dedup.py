@@ -18,13 +18,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+import contest
 import faiss
 import measure_run
 import numpy as np
+import numpy.typing as npt
+from contest import Contender, Heat
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from pipelines import near
+sys.path.insert(0, str(contest.ROOT))
+from pipelines.likeness import near
 
 _FLIPS = 3
 _PLACES = np.uint64(1) << np.arange(64, dtype=np.uint64)
@@ -40,28 +44,32 @@ def main() -> None:
         np.save(path, hashes(options.rows, options.kind))
         script = [sys.executable, __file__, *sys.argv[1:], "--data", str(path), "--work"]
         works = [work for work in _WORK if options.kind != "blank" or work == "survivors"]
-        runs = measure_run.in_turn({work: [*script, work] for work in works}, options.rounds, {"OMP_NUM_THREADS": "1"})
-    sys.stdout.write(f"{options.rows} hashes, {options.kind}, at most {options.max_distance} bits\n\n")
-    sys.stdout.write(measure_run.table(runs) + "\n")
-    sys.stdout.write(f"survivors: {runs['survivors'][0].answer['gone']} rows go\n")
+        one_thread = {"OMP_NUM_THREADS": "1"}
+        contenders = [Contender(name=work, command=[*script, work], environment=one_thread) for work in works]
+        runs = contest.hold(contenders, options.rounds)
+    facts = {"kind": options.kind, "max_distance": options.max_distance, "gone": runs["survivors"][0].answer["gone"]}
     if options.kind != "blank":
-        _compare(runs, options)
+        facts |= compared(runs, options)
+    name = "near_dedup" if options.kind == "clustered" else f"near_dedup_{options.kind}"
+    contest.report(name, [Heat(title="near duplicates", rows=options.rows, runs=runs)], facts, options.results)
     return None
 
 
-def _compare(runs: dict[str, list[measure_run.Run]], options: argparse.Namespace) -> None:
-    digests = {run.answer["sample"] for name in ("pairs", "brute force", "multi-hash") for run in runs[name]}
-    if len(digests) > 1:
+def compared(runs: contest.Runs, options: argparse.Namespace) -> dict[str, Any]:
+    """Returns what the pairs took, and faiss for as many queries as there are rows; the sampled pairs must be equal."""
+    if len({run.answer["sample"] for name in _EXACT for run in runs[name]}) > 1:
         sys.exit("the pairs of the sampled rows differ")
-    ours = statistics.median(run.answer["seconds"] for run in runs["pairs"])
-    sys.stdout.write(f"pairs: {runs['pairs'][0].answer['pairs']} in {ours:.1f} s\n")
-    for name in ("brute force", "multi-hash"):
-        seconds = statistics.median(run.answer["seconds"] for run in runs[name]) * options.rows / options.queries
-        sys.stdout.write(f"{name}: {seconds:.0f} s for all rows, EXTRAPOLATED from {options.queries} queries; ")
-        sys.stdout.write(f"{seconds / ours:.1f} times ours\n")
+    seconds = {name: statistics.median(run.answer["seconds"] for run in runs[name]) for name in _EXACT}
+    ours = seconds.pop("pairs")
+    facts: dict[str, Any] = {"pairs": runs["pairs"][0].answer["pairs"], "pairs_s": round(ours, 2)}
+    for name, its in seconds.items():
+        all_rows = its * options.rows / options.queries
+        facts[f"{name}, s for all rows, EXTRAPOLATED from {options.queries} queries"] = round(all_rows)
+        facts[f"{name}, times ours"] = round(all_rows / ours, 1)
+    return facts
 
 
-def hashes(num_rows: int, kind: str) -> np.ndarray:
+def hashes(num_rows: int, kind: str) -> npt.NDArray[Any]:
     """Returns (N,) uint64, the same every time."""
     random = np.random.default_rng(0)
     made = random.integers(0, 2**64, num_rows, np.uint64)
@@ -76,7 +84,7 @@ def hashes(num_rows: int, kind: str) -> np.ndarray:
     return random.permutation(made)
 
 
-def _pairs(hashes_N: np.ndarray, options: argparse.Namespace) -> None:
+def _pairs(hashes_N: npt.NDArray[Any], options: argparse.Namespace) -> None:
     start = time.perf_counter()
     i, j, distance = near.pairs_within(hashes_N, options.max_distance)
     seconds = time.perf_counter() - start
@@ -85,22 +93,22 @@ def _pairs(hashes_N: np.ndarray, options: argparse.Namespace) -> None:
     measure_run.answer(seconds=seconds, pairs=len(i), sample=_digest(first[asked], second[asked], bits[asked]))
 
 
-def _survivors(hashes_N: np.ndarray, options: argparse.Namespace) -> None:
+def _survivors(hashes_N: npt.NDArray[Any], options: argparse.Namespace) -> None:
     gone = near.near_duplicates(hashes_N, np.arange(len(hashes_N)), options.max_distance) >= 0
     measure_run.answer(gone=int(gone.sum()))
 
 
-def _brute_force(hashes_N: np.ndarray, options: argparse.Namespace) -> None:
+def _brute_force(hashes_N: npt.NDArray[Any], options: argparse.Namespace) -> None:
     _ask(faiss.IndexBinaryFlat(64), hashes_N, options)
 
 
-def _multi_hash(hashes_N: np.ndarray, options: argparse.Namespace) -> None:
+def _multi_hash(hashes_N: npt.NDArray[Any], options: argparse.Namespace) -> None:
     index = faiss.IndexBinaryMultiHash(64, 4, 16)
     index.nflip = options.max_distance // 4  # of 4 words, one has at most a quarter of the flips
     _ask(index, hashes_N, options)
 
 
-def _ask(index: faiss.IndexBinary, hashes_N: np.ndarray, options: argparse.Namespace) -> None:
+def _ask(index: faiss.IndexBinary, hashes_N: npt.NDArray[Any], options: argparse.Namespace) -> None:
     codes = hashes_N.view(np.uint8).reshape(-1, 8)
     index.add(codes)
     start = time.perf_counter()
@@ -111,25 +119,23 @@ def _ask(index: faiss.IndexBinary, hashes_N: np.ndarray, options: argparse.Names
     measure_run.answer(seconds=seconds, sample=_digest(row[others], found[others], distance[others]))
 
 
-def _digest(first: np.ndarray, second: np.ndarray, distance: np.ndarray) -> str:
+def _digest(first: npt.NDArray[Any], second: npt.NDArray[Any], distance: npt.NDArray[Any]) -> str:
     order = np.lexsort((second, first))
     columns = np.stack([first[order], second[order], distance[order]]).astype(np.int64)
     return hashlib.sha256(columns.tobytes()).hexdigest()
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser = contest.parser(__doc__, rows=1_000_000, rounds=3, workers=1)
     parser.add_argument("--max-distance", type=int, default=6, help="bits")
     parser.add_argument("--kind", choices=["random", "clustered", "blank"], default="clustered")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--queries", type=int, default=5000, help="rows that faiss is asked for")
-    parser.add_argument("--work", choices=list(_WORK), help=argparse.SUPPRESS)
     parser.add_argument("--data", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 _WORK = {"pairs": _pairs, "survivors": _survivors, "brute force": _brute_force, "multi-hash": _multi_hash}
+_EXACT = ("pairs", "brute force", "multi-hash")
 
 if __name__ == "__main__":
     main()

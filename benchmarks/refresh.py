@@ -28,7 +28,7 @@ from measure_run import Run
 
 sys.path.insert(0, str(contest.ROOT))
 from lineage import files
-from pipelines import descriptions
+from pipelines.lists import descriptions
 
 _STAGES = ("source", "download", "measure", "embed", "select", "pack", "dataset")
 _NUM_HOSTS = 10

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lineage import digests, files, params, records, stage
-from pipelines import cards, exclusion, funnel, plots
+from pipelines import cards, funnel, plots
 from pipelines.funnel import Funnel
+from pipelines.selection import exclusion
 
 COUNTED = ("source", "download", "measure", "embed", "select", "pack")
 """The stages whose accounts make the funnel."""

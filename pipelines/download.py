@@ -18,15 +18,16 @@ from typing import Annotated, Any
 import typer
 
 from lineage import params, reasons, records, stage
-from pipelines import collection, drift, raw_shards, store, tar
-from pipelines.addresses import AddressPolicy, parse_networks
-from pipelines.demo_site import DemoSite
-from pipelines.download_config import DownloadConfig
-from pipelines.downloader import MadeShard, Place, discard
+from pipelines import raw_shards, tar
 from pipelines.engine import RunnerConfig
-from pipelines.gateway import Gateway
-from pipelines.source_table import SourceTable
-from pipelines.store import FetchStore
+from pipelines.web import collection, drift, store
+from pipelines.web.addresses import AddressPolicy, parse_networks
+from pipelines.web.demo_site import DemoSite
+from pipelines.web.download_config import DownloadConfig
+from pipelines.web.downloader import MadeShard, Place, discard
+from pipelines.web.gateway import Gateway
+from pipelines.web.source_table import SourceTable
+from pipelines.web.store import FetchStore
 
 logger = logging.getLogger("clipline")
 

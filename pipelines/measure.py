@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from lineage import params, records, stage
-from pipelines import plans, signals, store, tar
+from pipelines import plans, signals, tar
 from pipelines.engine import Receipt, RunnerConfig, run_tasks
 from pipelines.mending import RawShard, stored_bodies
+from pipelines.web import store
 
 logger = logging.getLogger("clipline")
 

@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from lineage import digests, files
-from pipelines import raw_shards, store, tar
+from pipelines import raw_shards, tar
+from pipelines.web import store
 
 
 class RawShard:

@@ -14,11 +14,11 @@ import pyarrow as pa
 from lineage import params, records, stage
 from pipelines import rules
 from pipelines.engine import RunnerConfig
-from pipelines.fold import fold
-from pipelines.outcome import snapshot_of
-from pipelines.rows import Sources
-from pipelines.verdicts import account, counted, worded
-from pipelines.workers import OnBeam
+from pipelines.selection.fold import fold
+from pipelines.selection.outcome import snapshot_of
+from pipelines.selection.rows import Sources
+from pipelines.selection.verdicts import account, counted, worded
+from pipelines.selection.workers import OnBeam
 
 RULES = frozenset(
     "opt_out side aspect blur flatness basic_filter caption_length caption_words caption_letters caption_repetition "

@@ -15,15 +15,16 @@ from collections import Counter
 from pathlib import Path
 
 from lineage import files, params, records, stage
-from pipelines import rules, what_if
+from pipelines import rules
 from pipelines.engine import RunnerConfig
-from pipelines.exclusion import Tally
-from pipelines.fold import fold
-from pipelines.outcome import KEPT, Outcome, snapshot_of
-from pipelines.rows import Sources
 from pipelines.rules import SelectConfig
-from pipelines.verdicts import account, counted, values_schema, worded
-from pipelines.workers import OnBeam
+from pipelines.selection import what_if
+from pipelines.selection.exclusion import Tally
+from pipelines.selection.fold import fold
+from pipelines.selection.outcome import KEPT, Outcome, snapshot_of
+from pipelines.selection.rows import Sources
+from pipelines.selection.verdicts import account, counted, values_schema, worded
+from pipelines.selection.workers import OnBeam
 
 logger = logging.getLogger("clipline")
 

@@ -18,8 +18,10 @@ import typer
 import yaml
 
 from lineage import digests, files, params, stage
-from pipelines import descriptions, lists, recognition, source, store
-from pipelines.presets import PRESETS
+from pipelines import lists, source
+from pipelines.lists import descriptions, recognition
+from pipelines.lists.presets import PRESETS
+from pipelines.web import store
 
 logger = logging.getLogger("clipline")
 

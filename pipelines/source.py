@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from lineage import digests, files, params, records, stage
 from pipelines import lists
-from pipelines.partitions import MAX_PARTITIONS, Partitions
+from pipelines.lists.partitions import MAX_PARTITIONS, Partitions
 
 _REJECTED_TEXT_CHARS = 500
 HASH_DIGITS = {"expected_sha256": 64, "expected_phash": 16}

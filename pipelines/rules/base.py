@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.rows import Bools, Floats, Ints, Part, Rows, Sources
-from pipelines.workers import Held, Made, Workers, loaded
+from pipelines.selection.rows import Bools, Floats, Ints, Part, Rows, Sources
+from pipelines.selection.workers import Held, Made, Workers, loaded
 
 Codes = npt.NDArray[np.uint8]
 Bounds = tuple[tuple[str, str], ...]

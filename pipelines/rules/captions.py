@@ -5,8 +5,8 @@ import dataclasses
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.rows import Bools, Rows
 from pipelines.rules.base import Bounds, RowRule, Value, demand_range, number_text
+from pipelines.selection.rows import Bools, Rows
 
 _URL_LIKE = (
     r"(?i)^\s*(https?://|www\.)\S+\s*$"  # an address

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import concepts
-from pipelines.rows import Bools, Ints, Rows, Sources, remembered
+from pipelines.rules import concepts
 from pipelines.rules.base import Bounds, Decision, RowRule, SnapshotRule, Turn, Value, number_text
-from pipelines.workers import Held, column, loaded, opened
+from pipelines.selection.rows import Bools, Ints, Rows, Sources, remembered
+from pipelines.selection.workers import Held, column, loaded, opened
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.rows import Bools, Floats, Ints
 from pipelines.rules.base import Bounds, Codes, Decision, SnapshotRule, Turn
 from pipelines.rules.groups import by_key, equal_keys, first_of_each, grouped, scattered
+from pipelines.selection.rows import Bools, Floats, Ints
 
 SameImage = Literal["keep_one", "keep_all"]
 """What becomes of several captions of one picture."""

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines import backdoor, digits, semantic
-from pipelines.rows import Bools, Floats, Ints, Rows, Vectors, fixed_bytes
+from pipelines.likeness import backdoor, semantic
 from pipelines.rules.base import Bounds, Decision, SnapshotRule, Turn, number_text
 from pipelines.rules.known_pictures import evaluation_vectors
-from pipelines.workers import Held, column, loaded, opened
+from pipelines.selection import digits
+from pipelines.selection.rows import Bools, Floats, Ints, Rows, Vectors, fixed_bytes
+from pipelines.selection.workers import Held, column, loaded, opened
 
 _DECIMALS = 6  # of a score: the last bits of a float32 product are no fact
 

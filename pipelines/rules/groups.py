@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import digits
-from pipelines.rows import Bools, Ints, Rows
 from pipelines.rules.base import Turn
-from pipelines.workers import Held, Made, column, loaded, opened
+from pipelines.selection import digits
+from pipelines.selection.rows import Bools, Ints, Rows
+from pipelines.selection.workers import Held, Made, column, loaded, opened
 
 Reduce = Callable[[pa.Table, pa.Table], pa.Table]
 """(rows of this snapshot, kept rows of earlier ones) of one partition -> a table with a column `id`."""

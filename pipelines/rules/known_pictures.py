@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lineage import digests, records
-from pipelines import decontamination, digits, hamming, looks
-from pipelines.rows import Bools, Ints, Rows, Sources, Vectors, fixed_bytes, remembered
+from pipelines.likeness import decontamination, hamming, looks
 from pipelines.rules.base import Bounds, RowRule, Value, demand_range, number_text
 from pipelines.rules.near_duplicates import look_text
+from pipelines.selection import digits
+from pipelines.selection.rows import Bools, Ints, Rows, Sources, Vectors, fixed_bytes, remembered
 
 _TEXT_KINDS = ("url_sha256", "host_sha256", "sha256")
 _LOOKS = pa.schema([(name, pa.string()) for name in ("sha256", "pixel_sha256", "phash")] + [("thumbnail", pa.binary())])

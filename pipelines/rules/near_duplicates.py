@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import decontamination, digits, looks, near
-from pipelines.hamming import MAX_DISTANCE
-from pipelines.rows import Bools, Floats, Ints, Rows, fixed_bytes
+from pipelines.likeness import decontamination, looks, near
+from pipelines.likeness.hamming import MAX_DISTANCE
 from pipelines.rules.base import Bounds, Decision, SnapshotRule, Turn, demand_range, number_text
 from pipelines.rules.duplicates import SameImage, decision, keepers
 from pipelines.rules.groups import pictures
-from pipelines.workers import Held, column, loaded, opened
+from pipelines.selection import digits
+from pipelines.selection.rows import Bools, Floats, Ints, Rows, fixed_bytes
+from pipelines.selection.workers import Held, column, loaded, opened
 
 Thumbnails = Sequence[Held]
 """(n, 192) uint8 of the measured rows of each snapshot so far."""

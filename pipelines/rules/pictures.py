@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.rows import Bools, Floats, Rows
 from pipelines.rules.base import Bounds, RowRule, Value, demand_range, number_text
+from pipelines.selection.rows import Bools, Floats, Rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

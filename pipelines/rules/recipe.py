@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from lineage import params
-from pipelines.rows import Sources
 from pipelines.rules import captions, concept_lists, duplicates, frozen, known_pictures, scores
 from pipelines.rules import pictures as on_pictures
 from pipelines.rules.base import Rule
 from pipelines.rules.near_duplicates import NearDuplicate
 from pipelines.rules.semantic_duplicates import SemanticDuplicate
+from pipelines.selection.rows import Sources
 
 RULES: dict[str, type[Rule]] = {
     "opt_out": known_pictures.OptOut,

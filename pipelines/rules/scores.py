@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.rows import Bools, Floats, Ints, Rows
 from pipelines.rules.base import (
     Bounds,
     Decision,
@@ -22,7 +21,8 @@ from pipelines.rules.base import (
     number_text,
     out_of,
 )
-from pipelines.workers import opened
+from pipelines.selection.rows import Bools, Floats, Ints, Rows
+from pipelines.selection.workers import opened
 
 Missing = Literal["keep", "drop"]
 """What becomes of a row without the score."""

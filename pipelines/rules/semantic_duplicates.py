@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import cosines, decontamination, semantic
-from pipelines.rows import Bools, Floats, Ints, Rows, Vectors
+from pipelines.likeness import cosines, decontamination, semantic
 from pipelines.rules.base import Bounds, Decision, SnapshotRule, Turn, demand_range, number_text
 from pipelines.rules.duplicates import SameImage, keepers
 from pipelines.rules.frozen import assign, freeze_centres, packed, unpacked
 from pipelines.rules.groups import grouped, pictures, scattered, sorted_by_partition
-from pipelines.workers import Held, column, loaded
+from pipelines.selection.rows import Bools, Floats, Ints, Rows, Vectors
+from pipelines.selection.workers import Held, column, loaded
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from lineage import digests, records
-from pipelines.download_config import DownloadConfig
-from pipelines.store import FetchRecord, FetchStore
+from pipelines.web.download_config import DownloadConfig
+from pipelines.web.store import FetchRecord, FetchStore
 
 ROOT = Path(__file__).resolve().parents[2]
 DOWNLOAD: dict[str, Any] = {

@@ -4,7 +4,7 @@ import dataclasses
 import gzip
 from typing import Any
 
-from pipelines.fetch import FetchLimits
+from pipelines.web.fetch import FetchLimits
 from tests.pipelines.fault_server import Answer, answer, drip, endless, picture, raw, reset, then
 
 PICTURE = picture()

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from pipelines.loopback import LoopbackServer
+from pipelines.web.loopback import LoopbackServer
 
 Answer = Callable[[asyncio.StreamWriter, int], Awaitable[None]]
 """Writes the answer to the n-th request (from 1) of its path."""

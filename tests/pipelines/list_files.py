@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from pipelines import descriptions, lists, recognition
+from pipelines import lists
+from pipelines.lists import descriptions, recognition
 
 Cells = list[tuple[str | None, Any, Any]]
 

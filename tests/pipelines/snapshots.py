@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from lineage import files, records
 from pipelines import rules
-from pipelines.fold import fold
-from pipelines.outcome import Outcome, snapshot_of
-from pipelines.rows import Part, Rows, Sources
-from pipelines.verdicts import worded
-from pipelines.workers import InMemory, Workers
+from pipelines.selection.fold import fold
+from pipelines.selection.outcome import Outcome, snapshot_of
+from pipelines.selection.rows import Part, Rows, Sources
+from pipelines.selection.verdicts import worded
+from pipelines.selection.workers import InMemory, Workers
 from tests.builders import make_signals, write_signals
 
 Row = dict[str, Any]

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from lineage import digests, files, records
-from pipelines import dataset, exclusion, pack
+from pipelines import dataset, pack
+from pipelines.selection import exclusion
 from tests.builders import contents, enter, make_pairs, write_account, write_kept, write_params, write_raw
 
 SHARDS, SELECTION, OUT = Path("data/shards"), Path("data/selection"), Path("data/dataset")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lineage import digests, files, records
-from pipelines import download, store
+from pipelines import download
+from pipelines.web import store
 from tests.pipelines.download_project import Project
 from tests.pipelines.fault_server import Answer, FaultServer, answer, drip, picture
 

@@ -14,7 +14,7 @@ from pipelines import download
 from tests.pipelines.download_project import Project
 from tests.pipelines.fault_pages import ANSWERS
 from tests.pipelines.fault_server import FaultServer
-from tests.pipelines.test_gateway_faults import OUTCOMES, PAGES
+from tests.pipelines.web.test_gateway_faults import OUTCOMES, PAGES
 
 
 @pytest.mark.slow

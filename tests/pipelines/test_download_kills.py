@@ -74,7 +74,7 @@ def is_worker(pid: int) -> bool:
 
 def is_img2dataset(pid: int) -> bool:
     """Returns whether a process is img2dataset itself, with a worker under it."""
-    return "-m pipelines.worker_pool" in command_line(pid) and any(map(is_worker, descendants(pid)))
+    return "-m pipelines.web.worker_pool" in command_line(pid) and any(map(is_worker, descendants(pid)))
 
 
 @pytest.mark.slow

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from lineage import digests, files, phash
-from pipelines import download, pictures, store, watchdog
-from pipelines.store import FetchStore
+from pipelines import download, pictures
+from pipelines.web import store, watchdog
+from pipelines.web.store import FetchStore
 from tests.pipelines.download_project import Project
 from tests.pipelines.fault_server import FaultServer, answer
-from tests.pipelines.test_drift import OTHER, SMALLER, drawing
+from tests.pipelines.web.test_drift import OTHER, SMALLER, drawing
 
 URLS = [f"http://a.test/{number}" for number in range(5)]
 

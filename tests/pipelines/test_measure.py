@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from lineage import digests, records
-from pipelines import measure, store
+from pipelines import measure
+from pipelines.web import store
 from tests.builders import RawPair, contents, enter, make_pairs, make_picture, write_params, write_raw
 from tests.pipelines.source_builder import write_source
 

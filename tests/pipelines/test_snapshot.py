@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lineage import params, stage
-from pipelines import descriptions, roots, snapshot
+from pipelines import roots, snapshot
+from pipelines.lists import descriptions
 from tests.builders import contents
 
 ROOTS = ("data/optouts.parquet", "data/scores.parquet", "data/concepts.txt")

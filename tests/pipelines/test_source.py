@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lineage import digests, files, records
-from pipelines import descriptions, lists, recognition, source
+from pipelines import lists, source
+from pipelines.lists import descriptions, recognition
 from tests.builders import contents, enter, write_params
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from pipelines import emoji
+from pipelines.demo import emoji
 
 FIRST_CODE = 0x1F600
 SUBGROUPS = (("smileys-emotion", "face-smiling"), ("animals-nature", "animal-bird"), ("objects", "tool"))

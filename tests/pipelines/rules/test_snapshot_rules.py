@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.concepts import draw
+from pipelines.rules.concepts import draw
 from pipelines.rules.groups import first_of_each, partitions
 from tests.builders import make_signals
 from tests.pipelines.snapshots import (

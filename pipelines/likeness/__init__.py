@@ -1,0 +1,1 @@
+"""Which pictures are alike: by perceptual hash, by thumbnail, by vector. Plain functions on arrays."""
