@@ -143,7 +143,7 @@ def state_of(table: SourceTable, fetched: FetchStore) -> str:
     """Returns a digest of what became of each row by the store's records."""
     digest = hashlib.sha256()
     for uid in table:
-        facts = (fetched[uid].reason, fetched[uid].sha256) if uid in fetched else "not stored"
+        facts = fetched.known(uid)[:2] if uid in fetched else "not stored"
         digest.update(f"{uid} {facts}\n".encode())
     return digest.hexdigest()[:16]
 
@@ -167,7 +167,7 @@ def write_shard(
     with MadeShard(place) as made, partial.open("wb") as file:
 
         def read(uid: str) -> bytes:
-            content = made.read(uid, str(fetched[uid].sha256))
+            content = made.read(uid, str(fetched.known(uid).sha256))
             if content is None and place is not None:
                 lost.add(uid)
             return content or fetched.body(uid)
@@ -193,10 +193,10 @@ def ledger_row(
     failed = {"uid": uid, "shard": shard, "outcome": "failed"}
     if uid not in fetched:  # in a replay only
         return {**failed, "reason": "not_stored"}
-    record = fetched[uid]
-    if record.outcome != "ok":
-        return {**failed, "reason": reasons.check(str(record.reason))}
-    sha256 = str(record.sha256)
+    known = fetched.known(uid)
+    if known.reason is not None:
+        return {**failed, "reason": reasons.check(known.reason)}
+    sha256 = str(known.sha256)
     found = drift.triage(pair, sha256, read=lambda: read(uid), find=fetched.find_by_sha256, policy=policy)
     reason = drift.reason(found, policy)
     if reason:

@@ -93,7 +93,9 @@ def run_tasks(label: str, tasks: Sequence[Any], work: Mapper, receipts: Path, ru
     receipts.mkdir(parents=True, exist_ok=True)
     _forget_errors(receipts)
     pending = [task for task in tasks if not (receipts / f"{task.name}.json").exists()]
-    if pending:
+    if len(pending) == 1 and runner.name == "FnApiRunner":  # there is nothing to spread
+        _commit(work, receipts, pending[0])
+    elif pending:
         with _watch(label, receipts, len(tasks)), _pipeline(runner) as beam_pipeline:
             _read(beam_pipeline, label, pending) | f"{label}: work" >> _map(functools.partial(_commit, work, receipts))
     _raise_first_error(receipts)

@@ -112,7 +112,7 @@ class ConsentStore:
 
     def _load(self, index: Path) -> None:
         now = time.time()
-        for number, line in journal.lines(index):
+        for number, _, line in journal.lines(index):
             try:
                 record = ConsentRecord(**json.loads(line))
                 known = self._latest.get((record.origin, record.kind))

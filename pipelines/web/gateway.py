@@ -23,9 +23,10 @@ from pipelines.web import rounds
 from pipelines.web.addresses import AddressPolicy, CheckedResolver
 from pipelines.web.consent import Consent, ConsentStore
 from pipelines.web.fetch import FetchLimits, Web
+from pipelines.web.fetch_record import FetchRecord
 from pipelines.web.loopback import LoopbackServer
 from pipelines.web.politeness import Politeness
-from pipelines.web.store import FetchRecord, FetchStore
+from pipelines.web.store import FetchStore
 
 HOST = "gateway.invalid"
 REASON_HEADER = "X-Clipline-Reason"
@@ -172,9 +173,9 @@ class Gateway(LoopbackServer):
         try:
             if uid not in self._store:
                 await _patiently(self._fetching(uid), client)
-            record = self._store[uid]
-            if record.outcome != "ok":
-                return _response("502 Bad Gateway", f"{REASON_HEADER}: {record.reason}\r\n")
+            reason = self._store.known(uid).reason
+            if reason is not None:
+                return _response("502 Bad Gateway", f"{REASON_HEADER}: {reason}\r\n")
             return _response("200 OK", body=self._store.body(uid))
         except (OSError, ValueError) as error:  # the store's; what the web does is in the record
             self._error = self._error or error

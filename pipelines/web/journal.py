@@ -9,13 +9,14 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from yarl import URL
 
 from lineage import digests
 from pipelines.web import warc
 
+_TAIL_BYTES = 1 << 16
 REMEDY = "bring the store back from a backup, or move this snapshot's folder away to fetch it anew"
 
 
@@ -36,10 +37,7 @@ class Journal:
         self.folder = root / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self._index = _locked(self.index)
-        content = self.index.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole != len(content):
-            os.truncate(self.index, whole)
+        _cut_to_whole_lines(self._index)
         self._segment: BinaryIO | None = None
 
     @property
@@ -47,11 +45,13 @@ class Journal:
         """The file of lines."""
         return self.folder / "index.jsonl"
 
-    def append(self, entry: Mapping[str, Any]) -> None:
-        """Appends a line, which then counts, whatever becomes of this process."""
+    def append(self, entry: Mapping[str, Any]) -> int:
+        """Appends a line, which then counts, whatever becomes of this process; returns the byte where it begins."""
+        start = self._index.tell()
         line = json.dumps(entry, sort_keys=True, ensure_ascii=False, check_circular=False)
         self._index.write(line.encode() + b"\n")
         self._index.flush()
+        return start
 
     def add_body(self, url: str, *, status: int | None, headers: Mapping[str, str], body: bytes) -> tuple[str, int]:
         """Appends a body to this run's own segment; returns the segment's place below the root, and the offset."""
@@ -73,14 +73,26 @@ class Journal:
             self._segment.close()
 
 
-def lines(index: Path) -> Iterator[tuple[int, bytes]]:
-    """Yields (number from 1, line) of the complete lines of an index; none where there is no file."""
+class Line(NamedTuple):
+    """One complete line of an index."""
+
+    number: int
+    """From 1."""
+    start: int
+    """Byte where it begins."""
+    content: bytes
+
+
+def lines(index: Path) -> Iterator[Line]:
+    """Yields the complete lines of an index; none where there is no file."""
     if not index.exists():
         return
     with index.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.endswith(b"\n") and line != b"\n":
-                yield number, line
+        start = 0
+        for number, content in enumerate(file, 1):
+            if content.endswith(b"\n") and content != b"\n":
+                yield Line(number, start, content)
+            start += len(content)
 
 
 def read_body(root: Path, segment: str, offset: int, sha256: str | None) -> bytes:
@@ -102,10 +114,26 @@ def read_body(root: Path, segment: str, offset: int, sha256: str | None) -> byte
 
 def _locked(path: Path) -> BinaryIO:
     """Returns an index open and locked for appending."""
-    file = path.open("ab")
+    file = path.open("a+b")
     try:  # checkouts share the store: the locks of their scratch folders do not keep them apart
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         raise ValueError(f"{path}: another download of this snapshot is at work; wait for it to end") from None
     return file
+
+
+def _cut_to_whole_lines(file: BinaryIO) -> None:
+    """Cuts off what follows the last newline of a file, and goes to its end."""
+    size = whole = file.seek(0, os.SEEK_END)
+    while whole:
+        start = max(0, whole - _TAIL_BYTES)
+        file.seek(start)
+        newline = file.read(whole - start).rfind(b"\n")
+        if newline >= 0:
+            whole = start + newline + 1
+            break
+        whole = start
+    if whole != size:
+        file.truncate(whole)
+    file.seek(0, os.SEEK_END)

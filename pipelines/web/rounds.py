@@ -6,7 +6,7 @@ import time
 
 from lineage import digests
 from pipelines.web.fetch import Answer, FetchLimits, Permit, Web, storable
-from pipelines.web.store import FetchRecord
+from pipelines.web.fetch_record import FetchRecord
 
 
 async def ask(web: Web, url: str, permit: Permit | None, *, seed: str) -> list[Answer]:

@@ -10,66 +10,35 @@ No stage deletes anything here.
 """
 
 import dataclasses
-import json
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lineage import digests, files, reasons
+from lineage import digests, files
 from pipelines.web import journal
+from pipelines.web.fetch_record import ATTEMPTS, FetchRecord, read_index, read_record
 
 _REFUSED_BY_PARAMS = frozenset({"address_not_allowed"})
 """Reasons that say nothing of the web: another download.allow_addresses may give another answer."""
 _ROWS_AT_ONCE = 1 << 16
-_JSON = ("headers", "attempts", "consent")
-"""Fields that are JSON text in the table."""
-ATTEMPTS = pa.schema(
-    [("uid", pa.string()), ("url", pa.string()), ("final_url", pa.string()), ("outcome", pa.string())]
-    + [("reason", pa.string()), ("message", pa.string()), ("status", pa.int64()), ("headers", pa.string())]
-    + [("sha256", pa.string()), ("bytes", pa.int64()), ("num_attempts", pa.int64()), ("seconds", pa.float64())]
-    + [("fetched_at", pa.string()), ("copied_from", pa.string()), ("attempts", pa.string()), ("consent", pa.string())]
-)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class FetchRecord:
-    """What became of one URL: the facts of its fetch and where its body lies."""
+class Known(NamedTuple):
+    """What is held in memory of a record: a snapshot may have millions."""
 
-    uid: str
-    url: str
-    outcome: str
-    """ok, failed, or retry: a mark that the uid's earlier record no longer counts."""
     reason: str | None
     """One of lineage.reasons.DOWNLOAD, None where ok."""
-    message: str
-    """The error in words, for people."""
-    status: int | None
-    final_url: str
-    headers: dict[str, str]
-    """Response headers that matter later: type, validators, opt-outs."""
     sha256: str | None
-    bytes: int | None
-    num_attempts: int
-    seconds: float
-    """From the first attempt to the end of the last one, waits included."""
-    fetched_at: str
-    attempts: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    """Of each: at, seconds (waits left out), status, reason, final_url. Records of an earlier form have none."""
-    consent: list[str] = dataclasses.field(default_factory=list)
-    """What the sites said about robots and mining: ids of records in store/consent."""
-    copied_from: str | None = None
-    """The earlier snapshot whose record this is."""
-    warc: str | None = None
-    """Segment below store/fetch, None where there is no body."""
-    offset: int | None = None
-
-
-_FIELDS = tuple(field.name for field in dataclasses.fields(FetchRecord))
+    warc: str | None
+    offset: int | None
+    line: int
+    """Byte of the index where its line begins."""
 
 
 class FetchStore:
@@ -89,23 +58,37 @@ class FetchStore:
         self.root, self.snapshot, self._earlier = root, snapshot, earlier
         self._fetch = root / "fetch"
         self._journal = None if replay else journal.Journal(self._fetch, snapshot)
+        self._known: dict[str, Known] = {}
+        self._by_url: dict[int, str] = {}
+        self._by_sha256: dict[str, tuple[str, int]] | None = None
+        self._unwritten: dict[str, FetchRecord] = {}
+        """Copies that a replay made."""
         try:
-            self._records = _counting(_read_index(self._fetch / snapshot / "index.jsonl"), replay=replay)
+            for line, record in read_index(self._index):
+                self._note(record, line)
+                if record.reason in _REFUSED_BY_PARAMS and not replay:
+                    del self._known[record.uid]
         except ValueError:
             self.close()
             raise
-        self._by_url = {record.url: uid for uid, record in self._records.items() if record.copied_from is None}
-        self._by_sha256: dict[str, tuple[str, int]] | None = None
 
     def __len__(self) -> int:
         """Returns the number of records that count."""
-        return len(self._records)
+        return len(self._known)
 
     def __contains__(self, uid: str) -> bool:
-        return uid in self._records
+        return uid in self._known
 
     def __getitem__(self, uid: str) -> FetchRecord:
-        return self._records[uid]
+        known = self._known[uid]
+        if uid in self._unwritten:
+            return self._unwritten[uid]
+        with self._index.open("rb") as index:
+            return read_record(index, known.line)
+
+    def known(self, uid: str) -> Known:
+        """Returns what is known of a record without reading it."""
+        return self._known[uid]
 
     def put(self, record: FetchRecord, body: bytes | None) -> FetchRecord:
         """Appends a finished record, its body first, and returns it with the body's place.
@@ -115,7 +98,7 @@ class FetchStore:
         Raises:
             ValueError: if the uid has a record already.
         """
-        if record.uid in self._records:
+        if record.uid in self._known:
             raise ValueError(f"{self._folder}: uid {record.uid} has a record already; the store only grows")
         if body is not None:
             assert self._journal is not None, "a store that is replayed takes no new bodies"
@@ -123,15 +106,15 @@ class FetchStore:
             warc, offset = self._journal.add_body(record.final_url, body=body, **head)  # type: ignore[arg-type]
             record = dataclasses.replace(record, warc=warc, offset=offset)
         self._append(record)
-        self._records[record.uid] = record
-        if record.copied_from is None:
-            self._by_url[record.url] = record.uid
         return record
 
     def same_url(self, url: str) -> FetchRecord | None:
         """Returns a record of this snapshot's own fetch of the URL, under whichever uid; None where there is none."""
-        uid = self._by_url.get(url)
-        return None if uid is None else self._records.get(uid)
+        uid = self._by_url.get(hash(url))
+        if uid is None or uid not in self._known:
+            return None
+        record = self[uid]
+        return record if record.url == url else None
 
     def body(self, uid: str) -> bytes:
         """Returns the body of an ok record.
@@ -140,10 +123,10 @@ class FetchStore:
             KeyError: if there is none.
             ValueError: if the stored bytes are damaged, naming the segment and the offset.
         """
-        record = self._records[uid]
-        if record.warc is None or record.offset is None:
+        known = self._known[uid]
+        if known.warc is None or known.offset is None:
             raise KeyError(uid)
-        return journal.read_body(self._fetch, record.warc, record.offset, record.sha256)
+        return journal.read_body(self._fetch, known.warc, known.offset, known.sha256)
 
     def find_by_sha256(self, sha256: str) -> bytes | None:
         """Returns a body with these bytes, of this snapshot or an earlier one; None where the store has none.
@@ -154,22 +137,21 @@ class FetchStore:
         if self._by_sha256 is None:
             self._by_sha256 = {}
             for snapshot in (self.snapshot, *self._earlier):
-                for record in _read_index(self._fetch / snapshot / "index.jsonl"):
+                for _, record in read_index(self._fetch / snapshot / "index.jsonl"):
                     self._note_place(record)
         place = self._by_sha256.get(sha256)
         return journal.read_body(self._fetch, *place, sha256) if place else None
 
     def expect(self, uids: Iterable[str]) -> None:
         """Takes the mark of completeness away where some of `uids` has no record yet."""
-        if any(uid not in self._records for uid in uids):
+        if any(uid not in self._known for uid in uids):
             (self._folder / "complete.json").unlink(missing_ok=True)
 
     def retry_failed(self) -> int:
         """Marks every failed record to be fetched anew; returns how many. The records stay, as evidence."""
-        failed = [record for record in self._records.values() if record.outcome == "failed"]
-        for record in failed:
-            self._append(dataclasses.replace(record, outcome="retry", reason=None))
-            del self._records[record.uid]
+        failed = [uid for uid, known in self._known.items() if known.reason is not None]
+        for uid in failed:
+            self._append(dataclasses.replace(self[uid], outcome="retry", reason=None))
         return len(failed)
 
     def copy_from(self, earlier: str, uids: Iterable[str]) -> int:
@@ -177,21 +159,25 @@ class FetchStore:
 
         Failures are never copied: what failed earlier is tried again.
         """
-        wanted = {uid for uid in uids if uid not in self._records}
-        found = [
-            record
-            for record in _counting(_read_index(self._fetch / earlier / "index.jsonl")).values()
-            if record.uid in wanted and record.outcome == "ok"
-        ]
-        for record in found:
-            origin = record.copied_from or earlier
-            self.put(dataclasses.replace(record, copied_from=origin), None)
-        return len(found)
+        wanted = {uid for uid in uids if uid not in self._known}
+        path = self._fetch / earlier / "index.jsonl"
+        lines: dict[str, int] = {}
+        for line, record in read_index(path, wanted):
+            if record.outcome != "ok":
+                lines.pop(record.uid, None)
+            elif record.uid in wanted:
+                lines[record.uid] = line
+        if lines:
+            with path.open("rb") as index:
+                for line in lines.values():
+                    record = read_record(index, line)
+                    self.put(dataclasses.replace(record, copied_from=record.copied_from or earlier), None)
+        return len(lines)
 
     def mark_complete(self, uids: Iterable[str]) -> None:
         """Notes that every uid of the snapshot has its record, and writes the attempts table."""
         wanted = sorted(uids)
-        missing = [uid for uid in wanted if uid not in self._records]
+        missing = [uid for uid in wanted if uid not in self._known]
         assert not missing, f"{len(missing)} uids without a record"
         self._write_attempts(wanted, self.root / "attempts" / self.snapshot / "attempts.parquet")
         content = {"rows": len(wanted), "uids_sha256": digests.sha256_bytes("\n".join(wanted).encode())}
@@ -206,20 +192,41 @@ class FetchStore:
     def _folder(self) -> Path:
         return self._fetch / self.snapshot
 
+    @property
+    def _index(self) -> Path:
+        return self._folder / "index.jsonl"
+
     def _write_attempts(self, uids: Sequence[str], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with pq.ParquetWriter(partial, ATTEMPTS, compression="zstd", store_schema=False) as writer:
+        with (
+            self._index.open("rb") as index,
+            pq.ParquetWriter(partial, ATTEMPTS, compression="zstd", store_schema=False) as writer,
+        ):
             for start in range(0, len(uids), _ROWS_AT_ONCE):
-                rows = [_attempt(self._records[uid]) for uid in uids[start : start + _ROWS_AT_ONCE]]
+                chosen = [self._known[uid].line for uid in uids[start : start + _ROWS_AT_ONCE]]
+                rows = [read_record(index, line).as_attempt() for line in chosen]
                 writer.write_table(pa.Table.from_pylist(rows, schema=ATTEMPTS))
         os.replace(partial, path)
 
     def _append(self, record: FetchRecord) -> None:
-        if self._journal is not None:
-            self._journal.append({name: getattr(record, name) for name in _FIELDS})
+        if self._journal is None:
+            self._unwritten[record.uid] = record
+            self._note(record, -1)
+        else:
+            self._note(record, self._journal.append(record.as_line()))
         if self._by_sha256 is not None:
             self._note_place(record)
+
+    def _note(self, record: FetchRecord, line: int) -> None:
+        """Takes a record for its uid's last; a mark leaves the uid without one."""
+        if record.outcome == "retry":
+            self._known.pop(record.uid, None)
+            return
+        reason, warc = (None if text is None else sys.intern(text) for text in (record.reason, record.warc))
+        self._known[record.uid] = Known(reason, record.sha256, warc, record.offset, line)
+        if record.copied_from is None:
+            self._by_url[hash(record.url)] = record.uid
 
     def _note_place(self, record: FetchRecord) -> None:
         assert self._by_sha256 is not None
@@ -247,35 +254,3 @@ def reader(store_root: Path, snapshot: str) -> Callable[[str], bytes]:
 def is_complete(store_root: Path, snapshot: str) -> bool:
     """Returns whether every uid of the snapshot has its record."""
     return (store_root / "fetch" / snapshot / "complete.json").exists()
-
-
-def _read_index(path: Path) -> Iterator[FetchRecord]:
-    """Yields the complete records of an index; a half-written last line is left out."""
-    for number, line in journal.lines(path):
-        yield _parsed(path, number, line)
-
-
-def _parsed(path: Path, number: int, line: bytes) -> FetchRecord:
-    try:
-        record = FetchRecord(**json.loads(line))
-        good = {"ok": record.reason is None, "retry": True, "failed": record.reason in reasons.DOWNLOAD}
-        if not good[record.outcome]:
-            raise ValueError(f"outcome {record.outcome} with reason {record.reason}")
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}:{number}: no fetch record ({str(error)[:100]!r}); {journal.REMEDY}") from None
-    return record
-
-
-def _counting(found: Iterable[FetchRecord], *, replay: bool = False) -> dict[str, FetchRecord]:
-    """Returns the record that counts of each uid: its last, unless that is a mark, or a refusal by our own params."""
-    last = {record.uid: record for record in found}
-    return {
-        uid: record
-        for uid, record in last.items()
-        if record.outcome != "retry" and (replay or record.reason not in _REFUSED_BY_PARAMS)
-    }
-
-
-def _attempt(record: FetchRecord) -> dict[str, Any]:
-    facts = {name: getattr(record, name) for name in ATTEMPTS.names}
-    return facts | {name: json.dumps(facts[name], sort_keys=True) for name in _JSON}

@@ -1,8 +1,9 @@
 """img2dataset's download with a pool of processes that tells when one of them dies.
 
 The multiprocessing Pool that img2dataset brings replaces a killed worker, but never learns that its shard is lost: it
-waits for ever. This one ends with the exit status WORKER_DIED. Nor does it start its workers anew every five shards,
-which takes some seconds each time.
+waits for ever. This one ends with the exit status WORKER_DIED. Its workers, and img2dataset's logger, are forked, once:
+img2dataset starts them from nothing, workers anew every five shards, and each takes seconds and hundreds of MB to
+import what this process has imported already.
 
     python -m pipelines.web.worker_pool '{"url_list": …}'     # the arguments of img2dataset.download, as JSON
 """
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from multiprocessing.context import ForkProcess
 from typing import Any
 
 from lineage import stage
@@ -34,11 +36,12 @@ def distribute(
     """
     with futures.ProcessPoolExecutor(
         processes_count,
-        mp_context=get_context("spawn"),
+        mp_context=get_context("fork"),
         initializer=stage.die_with_parent,
         initargs=(os.getpid(),),
     ) as pool:
         try:
+            pool.submit(os.getpid).result()  # forks all of them, before the reader of `shards` starts threads
             for future in futures.as_completed([pool.submit(downloader, shard) for shard in shards]):
                 future.result()
         except BrokenProcessPool:
@@ -48,9 +51,10 @@ def distribute(
 
 
 def main(arguments: dict[str, Any]) -> None:
-    """Runs img2dataset with this pool in the place of its own."""
+    """Runs img2dataset with this pool in the place of its own, and its logger forked."""
     img2dataset: Any = importlib.import_module("img2dataset.main")  # the package has a function of that name
     img2dataset.multiprocessing_distributor = distribute
+    img2dataset.LoggerProcess._Popen = staticmethod(ForkProcess._Popen)  # type: ignore[attr-defined]
     img2dataset.download(**arguments)
 
 

@@ -141,7 +141,7 @@ def test_two_runs_of_one_instance_do_not_meet() -> None:
 
 
 def test_the_summary_says_where_the_rows_went(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), audit() as this:
+    with caplog.at_level(logging.INFO, logger="clipline"), audit() as this:
         finish(this)
     assert "audit@all: 3 in, 1 kept, 1 too_small, 1 timeout (" in caplog.text
 

@@ -12,7 +12,8 @@ import yaml
 
 from lineage import digests, records
 from pipelines.web.download_config import DownloadConfig
-from pipelines.web.store import FetchRecord, FetchStore
+from pipelines.web.fetch_record import FetchRecord
+from pipelines.web.store import FetchStore
 
 ROOT = Path(__file__).resolve().parents[2]
 DOWNLOAD: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pytest
 
 from lineage import digests, files, records
 from pipelines import download
-from pipelines.web import store
+from pipelines.web import fetch_record, store
 from tests.pipelines.download_project import Project
 from tests.pipelines.fault_server import Answer, FaultServer, answer, drip, picture
 
@@ -102,7 +102,8 @@ def test_the_sidecars_say_whose_picture_it_is(first: First) -> None:
 
 @pytest.mark.slow
 def test_what_depends_on_time_is_in_the_store_only(first: First) -> None:
-    attempts = records.read_table(first.project.store / "attempts/s1/attempts.parquet", store.ATTEMPTS).to_pylist()
+    path = first.project.store / "attempts/s1/attempts.parquet"
+    attempts = records.read_table(path, fetch_record.ATTEMPTS).to_pylist()
     assert [row["uid"] for row in attempts] == sorted(first.uids.values())
     assert store.is_complete(first.project.store, "s1")
     provenance = files.read_json(first.project.folder / "provenance/download/s1.json")

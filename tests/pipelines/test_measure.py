@@ -13,6 +13,7 @@ import pytest
 from lineage import digests, records
 from pipelines import measure
 from pipelines.web import store
+from pipelines.web.fetch_record import FetchRecord
 from tests.builders import RawPair, contents, enter, make_pairs, make_picture, write_params, write_raw
 from tests.pipelines.source_builder import write_source
 
@@ -55,7 +56,7 @@ def write_store() -> None:
             facts = {"uid": pair.uid, "url": pair.url, "final_url": pair.url, "outcome": "ok", "reason": None}
             content = {"sha256": digests.sha256_bytes(pair.picture), "bytes": len(pair.picture)}
             web = {"message": "", "status": 200, "headers": {}, "num_attempts": 1, "seconds": 0.1, "fetched_at": "now"}
-            fetched.put(store.FetchRecord(**facts, **content, **web), pair.picture)  # type: ignore[arg-type]
+            fetched.put(FetchRecord(**facts, **content, **web), pair.picture)  # type: ignore[arg-type]
     fetched.close()
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from pipelines.web.addresses import AddressPolicy
 from pipelines.web.consent import ConsentStore
+from pipelines.web.fetch_record import FetchRecord
 from pipelines.web.gateway import REASON_HEADER, Gateway
-from pipelines.web.store import FetchRecord, FetchStore
+from pipelines.web.store import FetchStore
 from tests.pipelines.fault_pages import PICTURE, limits
 from tests.pipelines.fault_server import Answer, FaultServer, answer, picture, raw, reset, then
 from tests.pipelines.web.test_gateway import AGENT, ask

@@ -14,9 +14,9 @@ from yarl import URL
 from lineage import digests, reasons
 from pipelines.web.addresses import AddressPolicy, CheckedResolver, parse_networks
 from pipelines.web.fetch import FetchLimits, Web, bound_s
+from pipelines.web.fetch_record import FetchRecord
 from pipelines.web.politeness import Politeness
 from pipelines.web.rounds import fetch
-from pipelines.web.store import FetchRecord
 from tests.pipelines.fault_pages import ANSWERS, HOST, LIMITS, PICTURE, limits
 from tests.pipelines.fault_server import FaultServer, answer, self_signed
 

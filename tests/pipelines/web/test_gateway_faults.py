@@ -15,8 +15,9 @@ import pytest
 from lineage import reasons
 from pipelines.web.addresses import AddressPolicy, parse_networks
 from pipelines.web.fetch import FetchLimits, bound_s
+from pipelines.web.fetch_record import FetchRecord
 from pipelines.web.gateway import Gateway
-from pipelines.web.store import FetchRecord, FetchStore
+from pipelines.web.store import FetchStore
 from tests.pipelines.fault_pages import ANSWERS, PICTURE, limits, redirect
 from tests.pipelines.fault_server import FaultServer, answer, picture, self_signed, then
 from tests.pipelines.web.test_gateway import AGENT

@@ -15,15 +15,30 @@ def test_what_was_appended_is_read_and_what_was_cut_off_is_not(tmp_path: Path) -
     first.close()
     with first.index.open("ab") as file:
         file.write(b'{"b": 3')
-    assert [(number, json.loads(line)) for number, line in journal.lines(first.index)] == [
+    assert [(line.number, json.loads(line.content)) for line in journal.lines(first.index)] == [
         (1, {"a": "ä☃\n", "b": 1}),
         (2, {"b": 2}),
     ]
     second = Journal(tmp_path, "s1")
     second.append({"b": 4})
     second.close()
-    assert [json.loads(line)["b"] for _, line in journal.lines(first.index)] == [1, 2, 4]
+    assert [json.loads(line.content)["b"] for line in journal.lines(first.index)] == [1, 2, 4]
     assert list(journal.lines(tmp_path / "no such file")) == []
+
+
+@pytest.mark.parametrize("lines", [0, 1, 3])
+def test_a_half_written_line_is_cut_off_however_long(tmp_path: Path, lines: int) -> None:
+    first = Journal(tmp_path, "s1")
+    starts = [first.append({"b": "x" * 40_000, "number": number}) for number in range(lines)]
+    first.close()
+    whole = first.index.read_bytes()
+    with first.index.open("ab") as file:
+        file.write(b'{"b": "' + b"y" * 200_000)
+    second = Journal(tmp_path, "s1")
+    assert second.index.read_bytes() == whole
+    assert second.append({"number": lines}) == len(whole)
+    second.close()
+    assert [line.start for line in journal.lines(first.index)] == [*starts, len(whole)]
 
 
 def test_bodies_of_every_run_lie_in_a_segment_of_their_own(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from lineage import digests
 from pipelines.web import rounds
 from pipelines.web.addresses import AddressPolicy, CheckedResolver
 from pipelines.web.fetch import Answer, FetchFailedError
-from pipelines.web.store import FetchRecord
+from pipelines.web.fetch_record import FetchRecord
 from tests.pipelines.fault_pages import HOST, PICTURE, limits
 from tests.pipelines.fault_server import Answer as ServerAnswer
 from tests.pipelines.fault_server import FaultServer, answer, then

@@ -11,8 +11,9 @@ import pytest
 from warcio.archiveiterator import ArchiveIterator
 
 from lineage import digests, records
-from pipelines.web import store
-from pipelines.web.store import FetchRecord, FetchStore
+from pipelines.web import fetch_record, store
+from pipelines.web.fetch_record import FetchRecord
+from pipelines.web.store import FetchStore
 
 WRITER = """
 import sys, time
@@ -252,7 +253,7 @@ def test_complete_is_what_has_every_record(tmp_path: Path, opened: list[FetchSto
     assert not store.is_complete(tmp_path, "s1")
     fetched.mark_complete(["u2", "u1"])
     assert store.is_complete(tmp_path, "s1")
-    rows = records.read_table(tmp_path / "attempts/s1/attempts.parquet", store.ATTEMPTS).to_pylist()
+    rows = records.read_table(tmp_path / "attempts/s1/attempts.parquet", fetch_record.ATTEMPTS).to_pylist()
     assert [(row["uid"], row["reason"], row["status"]) for row in rows] == [("u1", None, 200), ("u2", "http_404", 404)]
     assert [json.loads(rows[0][name]) for name in ("attempts", "consent")] == [ok("u1", b"").attempts, ["s1/1"]]
     assert json.loads(rows[0]["headers"]) == {"content-type": "image/png", "etag": '"ä☃"'}

@@ -1,5 +1,6 @@
 """Where the store lies, and what is looked up in it beyond the record of a uid."""
 
+import dataclasses
 import os
 import subprocess
 from pathlib import Path
@@ -28,6 +29,17 @@ def test_copies_are_of_good_records_and_lead_to_the_first_body(tmp_path: Path, o
     assert (third["u1"].copied_from, third["u1"].warc) == ("s1", "s1/00000.warc.gz")
     assert third.body("u1") == b"one"
     assert not list((tmp_path / "fetch/s3").glob("*.warc.gz"))
+
+
+def test_a_copy_is_of_the_uid_asked_for_whatever_a_url_spells(tmp_path: Path, opened: list[FetchStore]) -> None:
+    first = FetchStore(tmp_path, "s1")
+    url = 'http://a.example/", "uid": "u2", "url": "x'
+    first.put(dataclasses.replace(ok("u1", b"one"), url=url, final_url=url), b"one")
+    first.close()
+    opened.append(second := FetchStore(tmp_path, "s2"))
+    assert second.copy_from("s1", ["u2"]) == 0
+    assert second.copy_from("s1", ["u1"]) == 1
+    assert second["u1"].url == url
 
 
 def test_a_store_that_is_replayed_is_only_read(tmp_path: Path) -> None:
