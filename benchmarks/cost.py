@@ -166,8 +166,14 @@ def draw(results: Path) -> None:
                 for name, found in files.read_json(path)["stages"].items() if path.exists() else ():
                     axes.plot([one["rows"] for one in found], [one[field] for one in found], style, label=name)
             axes.set(xscale="log", yscale="log", xlabel="rows", ylabel=label)
+            axes.set_xticks([10**power for power in range(3, 8)])
+            for axis in (axes.xaxis, axes.yaxis):  # by default labels are TeX, which no browser reads
+                axis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+                axis.set_minor_formatter(lambda *_: "")
+            axes.tick_params(axis="x", labelsize="small")
+            axes.set_ylim(bottom=1 if field == "cpu_us_per_row" else 100)
             axes.grid(alpha=0.3)
-            axes.legend(fontsize="small")
+        figure.legend(*axes.get_legend_handles_labels(), fontsize="small", loc="outside right")
 
 
 if __name__ == "__main__":
