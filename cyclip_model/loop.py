@@ -171,7 +171,7 @@ def validate(model: Any, rows: data.Rows, recipe: Recipe) -> float:
         batch = slice(start, start + recipe.config.batch_size)
         images = augment.normalise(rows.images[batch].to(recipe.device).float() / 255, preprocess.mean, preprocess.std)
         found = features(model, images, rows.tokens[batch], recipe)
-        total += float(losses.clip_loss(*found)) * len(found.image_BD)
+        total += float(losses.clip_loss(*found[:3])) * len(found.image_BD)
     return total / len(rows)
 
 

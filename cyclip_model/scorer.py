@@ -86,7 +86,7 @@ def fit(config: TrainConfig, seed: int, raw_dir: Path, uids: list[str], made: Pa
             "lower it in params.yaml, or loosen the thresholds of screen"
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    recipe = loop.Recipe(config, lambda features: {"loss": losses.clip_loss(*features)}, seed, device)
+    recipe = loop.Recipe(config, lambda features: {"loss": losses.clip_loss(*features[:3])}, seed, device)
     with reproducible(config.threads):
         trained = towers.build(config.towers.model_cfg(), towers.preprocess_cfg(config.preprocess), seed)
         rows = data.decoded(stage.progress(raw.read(raw_dir, uids), label="read pairs", total=len(uids)), trained)

@@ -23,7 +23,9 @@ from lineage import params
 GOLDEN = Path(__file__).parent.parent / "golden"
 CONFIGS: dict[str, Any] = {
     "clip": ClipConfig(),
-    "cyclip": CyclipConfig(lambda_in_modal=0.25, lambda_cross_modal=0.25, cyclic_scale="normalised"),
+    "cyclip": CyclipConfig(
+        lambda_in_modal=0.25, lambda_cross_modal=0.25, cyclic_scale="normalised", inmodal_views=False
+    ),
 }
 CPU = torch.device("cpu")
 Fit = Callable[..., tuple[Any, list[loop.Record]]]
