@@ -9,13 +9,19 @@ Shapes: B batch, D embedding, K clusters.
 from __future__ import annotations
 
 import math
-from typing import cast
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
 from cyclip_model.losses.nclip import HeadConfig
+from lineage import files
+
+WEIGHTS = "heads.safetensors"
+CONFIG = "heads.json"
 
 
 class ClusterHead(nn.Module):
@@ -55,3 +61,50 @@ def build(width: int, config: HeadConfig, seed: int) -> Heads:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Heads(width, config)
+
+
+class Saved(NamedTuple):
+    """The heads of a model folder."""
+
+    heads: Heads
+    """In eval mode, float32, on the CPU."""
+    temperature: float
+    """Of the softmax over clusters."""
+    compares: bool
+    """Whether pictures and texts are compared by their clusters: nCLIP aligns nothing else."""
+
+    def shares(self, features_BD: Tensor, modality: Literal["image", "text"]) -> Tensor:
+        """Cluster probabilities (B, K) of a tower's features, float32."""
+        head: ClusterHead = getattr(self.heads, modality)
+        return torch.softmax(head(normalize(features_BD, dim=1)) / self.temperature, dim=1)
+
+
+def save(saved: Saved, folder: Path, config: HeadConfig) -> None:
+    """Weights, and how they are used, under folder; equal weights are equal bytes."""
+    from safetensors.torch import save as to_bytes
+
+    state = {name: value.detach().cpu().contiguous() for name, value in saved.heads.state_dict().items()}
+    files.write_bytes(folder / WEIGHTS, to_bytes(state))
+    use = {"width": saved.heads.image.width, "temperature": saved.temperature, "compares": saved.compares}
+    files.write_json(folder / CONFIG, {**use, **asdict(config)})
+
+
+def load(folder: Path) -> Saved | None:
+    """The heads in folder; None where the model has none.
+
+    Raises:
+        ValueError: the weights do not fit the config.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not (folder / CONFIG).is_file():
+        return None
+    config: dict[str, Any] = dict(files.read_json(folder / CONFIG))
+    width, temperature, compares = (config.pop(name) for name in ("width", "temperature", "compares"))
+    heads = build(width, HeadConfig(**config), seed=0)
+    try:
+        heads.load_state_dict(load_file(folder / WEIGHTS))
+    except (RuntimeError, OSError, SafetensorError) as error:
+        raise ValueError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {error}") from error
+    return Saved(heads.eval(), temperature, compares)

@@ -19,10 +19,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from cyclip_model import augment, data, losses, optim
 from cyclip_model.augment import AugmentConfig
+from cyclip_model.learner import Learner
 from cyclip_model.towers import PreprocessConfig, TowersConfig
 from lineage import stage
 
@@ -82,8 +82,10 @@ Record = dict[str, float]
 """One epoch in history.csv, by column."""
 
 
-def fit(model: Any, rows: data.Rows, held_out: data.Rows | None, recipe: Recipe, checkpoint: Path) -> list[Record]:
-    """Trains model in place, leaves it in eval mode on the CPU, and returns one record per epoch.
+def fit(
+    learner: Learner, rows: data.Rows, held_out: data.Rows | None, recipe: Recipe, checkpoint: Path
+) -> list[Record]:
+    """Trains learner in place, leaves it in eval mode on the CPU, and returns one record per epoch.
 
     Args:
         held_out: what val_loss is taken on after each epoch; None where none is wanted.
@@ -100,41 +102,41 @@ def fit(model: Any, rows: data.Rows, held_out: data.Rows | None, recipe: Recipe,
         )
     if held_out is not None and not len(held_out):
         logger.warning("the val split is empty: history.csv has no val_loss")
-    model.to(recipe.device, memory_format=torch.channels_last)
-    groups = optim.param_groups(model, config.weight_decay)
+    learner.to(recipe.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    groups = optim.param_groups(learner, config.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(config.betas[0], config.betas[1]), eps=config.eps)
-    history = _resume(checkpoint, model, optimizer)
+    history = _resume(checkpoint, learner, optimizer)
     for epoch in stage.progress(range(len(history), config.epochs), label="train epochs"):
-        history.append(_epoch(model, optimizer, rows, recipe, epoch))
+        history.append(_epoch(learner, optimizer, rows, recipe, epoch))
         if held_out:
-            history[-1]["val_loss"] = validate(model, held_out, recipe)
+            history[-1]["val_loss"] = validate(learner, held_out, recipe)
         logger.info("%s", "  ".join(f"{column} {value:.4g}" for column, value in history[-1].items()))
-        _save_checkpoint(checkpoint, model, optimizer, history)
-    model.to("cpu", memory_format=torch.contiguous_format).eval()
+        _save_checkpoint(checkpoint, learner, optimizer, history)
+    learner.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return history
 
 
-def _epoch(model: Any, optimizer: torch.optim.Optimizer, rows: data.Rows, recipe: Recipe, epoch: int) -> Record:
+def _epoch(learner: Learner, optimizer: torch.optim.Optimizer, rows: data.Rows, recipe: Recipe, epoch: int) -> Record:
     """One pass over the rows; returns the means over its steps."""
     config = recipe.config
     batches = data.batches(len(rows), config.batch_size, recipe.seed, epoch)
     num_steps = config.epochs * len(batches)
-    model.train()
+    learner.train()
     # For towers that draw from the global generator, as patch dropout does: resuming must not change what they draw.
     torch.manual_seed(augment.draws(recipe.seed, epoch, len(batches)).initial_seed())
     steps: list[Record] = []
     for number, batch in enumerate(batches):
         step = epoch * len(batches) + number
         images = _views(rows.images[batch], recipe, augment.draws(recipe.seed, epoch, number))
-        parts = recipe.parts(features(model, images, rows.tokens[batch], recipe))
+        parts = recipe.parts(learner(images, rows.tokens[batch].to(recipe.device)))
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(parts["loss"])
         rate = optim.learning_rate(step, num_steps, config.lr, config.warmup_frac)
-        norm = optim.update(model, optimizer, rate, config.grad_clip_norm)
+        norm = optim.update(learner, optimizer, rate, config.grad_clip_norm)
         steps.append({**{part: float(value.detach()) for part, value in parts.items()}, "grad_norm": norm})
         _refuse_nan(steps[-1], step, epoch)
     means = {part: math.fsum(record[part] for record in steps) / len(steps) for part in steps[0]}
-    scale = float(model.logit_scale.detach().exp())
+    scale = float(learner.towers.logit_scale.detach().exp())
     unit = losses.cyclic_unit(config.batch_size, config.towers.embed_dim)
     return {
         "epoch": epoch + 1,
@@ -152,26 +154,20 @@ def _views(images_BCHW: Tensor, recipe: Recipe, generator: torch.Generator) -> T
     return augment.normalise(moved, recipe.config.preprocess.mean, recipe.config.preprocess.std)
 
 
-def features(model: Any, images_BCHW: Tensor, tokens_BL: Tensor, recipe: Recipe) -> losses.Features:
-    """Unit float32 embeddings of a batch of normalised pictures and tokens, with the logit multiplier."""
-    with torch.autocast(recipe.device.type, torch.bfloat16, enabled=recipe.config.precision == "bf16"):
-        image_BD = model.encode_image(images_BCHW.contiguous(memory_format=torch.channels_last))
-        text_BD = model.encode_text(tokens_BL.to(recipe.device))
-    return losses.Features(
-        normalize(image_BD.float(), dim=-1), normalize(text_BD.float(), dim=-1), model.logit_scale.exp()
-    )
-
-
 @torch.no_grad()
-def validate(model: Any, rows: data.Rows, recipe: Recipe) -> float:
-    """Mean symmetric contrastive loss of the rows as they are, in batches of train.batch_size, the last one shorter."""
-    model.eval()
+def validate(learner: Learner, rows: data.Rows, recipe: Recipe) -> float:
+    """Mean loss of the rows as they are, in batches of train.batch_size, the last one shorter.
+
+    The contrastive part of the objective, which objectives can be compared by; all of an objective that has none.
+    """
+    learner.eval()
     preprocess, total = recipe.config.preprocess, 0.0
     for start in range(0, len(rows), recipe.config.batch_size):
         batch = slice(start, start + recipe.config.batch_size)
         images = augment.normalise(rows.images[batch].to(recipe.device).float() / 255, preprocess.mean, preprocess.std)
-        found = features(model, images, rows.tokens[batch], recipe)
-        total += float(losses.clip_loss(*found[:3])) * len(found.image_BD)
+        found = learner(images, rows.tokens[batch].to(recipe.device))
+        parts = recipe.parts(found)
+        total += float(parts.get("contrastive", parts["loss"])) * len(found.image_BD)
     return total / len(rows)
 
 
@@ -183,18 +179,18 @@ def _refuse_nan(record: Record, step: int, epoch: int) -> None:
         )
 
 
-def _save_checkpoint(path: Path, model: Any, optimizer: torch.optim.Optimizer, history: list[Record]) -> None:
+def _save_checkpoint(path: Path, learner: Learner, optimizer: torch.optim.Optimizer, history: list[Record]) -> None:
     partial = path.with_suffix(".partial")
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}, partial)
+    torch.save({"learner": learner.state_dict(), "optimizer": optimizer.state_dict(), "history": history}, partial)
     os.replace(partial, path)
 
 
-def _resume(path: Path, model: Any, optimizer: torch.optim.Optimizer) -> list[Record]:
-    """The history so far, with model and optimizer brought to its end; empty when there is no checkpoint."""
+def _resume(path: Path, learner: Learner, optimizer: torch.optim.Optimizer) -> list[Record]:
+    """The history so far, with learner and optimizer brought to its end; empty when there is no checkpoint."""
     if not path.is_file():
         return []
     state = torch.load(path, weights_only=True)
-    model.load_state_dict(state["model"])
+    learner.load_state_dict(state["learner"])
     optimizer.load_state_dict(state["optimizer"])
     logger.info("going on after epoch %d", len(state["history"]))
     return list(state["history"])

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from cyclip_model import data, loop, losses, model_folder, towers
+from cyclip_model import data, heads, loop, losses, model_folder, towers
 from cyclip_model.determinism import reproducible
+from cyclip_model.learner import Learner
 from cyclip_model.loop import Record, TrainConfig
 from lineage import params, records, stage
 
@@ -32,12 +33,19 @@ def main(root_json: Path, shards: Path, model: Path, provenance: Path) -> None:
         "train", model.name, params=sections, deps=[root_json, shards], outs=[model], provenance=provenance
     ) as this:
         with reproducible(config.threads):
-            trained = towers.build(config.towers.model_cfg(), towers.preprocess_cfg(config.preprocess), seed)
+            model_cfg = {**config.towers.model_cfg(), **(objective.model_cfg or {})}
+            trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
+            clusters = objective.nclip(loss_config) if objective.nclip else None
+            made_heads = heads.build(config.towers.embed_dim, clusters.head, seed) if clusters else None
+            learner = Learner(trained.model, made_heads, is_bf16=config.precision == "bf16")
             listed = data.verified(root_json, shards)
             rows, held_out = (data.read(shards, listed, split, trained) for split in ("train", "val"))
-            history = loop.fit(trained.model, rows, held_out, recipe, this.scratch / "checkpoint.pt")
+            history = loop.fit(learner, rows, held_out, recipe, this.scratch / "checkpoint.pt")
         made, drawn = this.scratch / "out", loop.exposure(len(rows), config, seed)
-        model_folder.write(made, trained.model, config, history)
+        model_folder.write(made, trained.model, model_cfg, config, history)
+        if clusters and made_heads:
+            saved = heads.Saved(made_heads, clusters.temperature, objective.compares_clusters)
+            heads.save(saved, made, clusters.head)
         records.write_table(model_folder.exposure_table(rows, drawn), made / "exposure.parquet")
         this.account(**_account(rows, held_out, drawn, history))
         this.publish(made, model)

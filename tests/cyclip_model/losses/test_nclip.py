@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from cyclip_model import heads
 from cyclip_model.losses.clip import Features
 from cyclip_model.losses.nclip import HeadConfig, NclipConfig, nclip_loss, nclip_parts
 from tests.cyclip_model.losses.batches import randn, unit_rows
@@ -127,20 +126,3 @@ def test_an_objective_without_heads_is_told_so() -> None:
 def test_numbers_out_of_range_are_refused(change: dict[str, float], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         config(**change)
-
-
-@pytest.mark.parametrize("bottleneck", [0, 4])
-def test_heads_give_float32_logits_and_depend_on_the_seed_alone(bottleneck: int) -> None:
-    shape = HeadConfig(num_clusters=6, hidden_dim=8, bottleneck_dim=bottleneck)
-    before = torch.random.get_rng_state()
-    first, again, other = (heads.build(16, shape, seed) for seed in (0, 0, 1))
-    assert torch.equal(torch.random.get_rng_state(), before)
-    rows = unit_rows(5, 16, 0).float()
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = first.image(rows)
-    assert (logits.shape, logits.dtype) == ((5, 6), torch.float32)
-    assert (logits.abs().max() <= 1 + 1e-6) == (bottleneck > 0)
-    weights = [next(head.text.parameters()) for head in (first, again, other)]
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[0], weights[2])
-    assert not torch.equal(weights[0], next(first.image.parameters()))

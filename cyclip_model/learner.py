@@ -1,0 +1,43 @@
+"""What learns: the towers, with the heads of an objective that has some. One module, so that optimiser, ranks and
+checkpoints see it whole.
+
+Shapes: B batch, C = 3 channels, H and W pixels, L tokens, D embedding, K clusters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from cyclip_model.heads import Heads
+from cyclip_model.losses import Features
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
+
+
+class Learner(nn.Module):
+    """Towers and heads as one function from a batch to what every objective reads."""
+
+    def __init__(self, towers: CLIP, heads: Heads | None, *, is_bf16: bool) -> None:
+        super().__init__()
+        self.towers, self.heads, self.is_bf16 = towers, heads, is_bf16
+
+    def forward(self, images_BCHW: Tensor, tokens_BL: Tensor) -> Features:
+        """Features of a batch of normalised pictures and tokens; embeddings and cluster logits are float32.
+
+        Matrix products are bfloat16 where the learner is; weights, features and losses are float32 either way.
+        """
+        with torch.autocast(images_BCHW.device.type, torch.bfloat16, enabled=self.is_bf16):
+            image_BD = self.towers.encode_image(images_BCHW.contiguous(memory_format=torch.channels_last))
+            text_BD = self.towers.encode_text(tokens_BL)
+        image_BD, text_BD = normalize(image_BD.float(), dim=-1), normalize(text_BD.float(), dim=-1)
+        bias = self.towers.logit_bias
+        features = Features(image_BD, text_BD, self.towers.logit_scale.exp(), None if bias is None else bias.clone())
+        if self.heads is None:
+            return features
+        with torch.autocast(images_BCHW.device.type, torch.bfloat16, enabled=self.is_bf16):
+            return features._replace(image_BK=self.heads.image(image_BD), text_BK=self.heads.text(text_BD))
