@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
+from cyclip_model.losses.clip import at_least_float32
 from cyclip_model.losses.nclip import HeadConfig
 from lineage import files
 
@@ -43,8 +44,8 @@ class ClusterHead(nn.Module):
         hidden = torch.nn.functional.gelu(self.norm(self.hidden(rows_BD * math.sqrt(self.width))))
         hidden = self.bottleneck(hidden)
         if self.is_cosine:
-            return linear(normalize(hidden, dim=1), normalize(self.clusters.weight, dim=1)).float()
-        return cast(Tensor, self.clusters(hidden)).float()
+            return at_least_float32(linear(normalize(hidden, dim=1), normalize(self.clusters.weight, dim=1)))
+        return at_least_float32(self.clusters(hidden))
 
 
 class Heads(nn.Module):

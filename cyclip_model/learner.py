@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from cyclip_model.heads import Heads
 from cyclip_model.losses import Features
+from cyclip_model.losses.clip import at_least_float32
 
 if TYPE_CHECKING:
     from open_clip import CLIP
@@ -34,7 +35,7 @@ class Learner(nn.Module):
         with torch.autocast(images_BCHW.device.type, torch.bfloat16, enabled=self.is_bf16):
             image_BD = self.towers.encode_image(images_BCHW.contiguous(memory_format=torch.channels_last))
             text_BD = self.towers.encode_text(tokens_BL)
-        image_BD, text_BD = normalize(image_BD.float(), dim=-1), normalize(text_BD.float(), dim=-1)
+        image_BD, text_BD = (normalize(at_least_float32(rows_BD), dim=-1) for rows_BD in (image_BD, text_BD))
         bias = self.towers.logit_bias
         features = Features(image_BD, text_BD, self.towers.logit_scale.exp(), None if bias is None else bias.clone())
         if self.heads is None:

@@ -24,6 +24,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from cyclip_model import augment, checkpoint, data, losses, optim
 from cyclip_model.augment import AugmentConfig
 from cyclip_model.learner import Learner
+from cyclip_model.losses import across
+from cyclip_model.ranks import Ranks, shared, synchronised
 from cyclip_model.step import backward
 from cyclip_model.towers import PreprocessConfig, TowersConfig
 from lineage import stage
@@ -57,6 +59,8 @@ class TrainConfig:
     """Largest norm of all gradients together."""
     threads: int
     """Of torch on the CPU; part of the result: another number gives other last bits."""
+    processes: int
+    """Ranks that share every batch, each with a GPU of its own or `threads` of the CPU; part of the result as well."""
     precision: Literal["fp32", "bf16"]
     """Of the towers' arithmetic; weights, features and losses are float32 either way."""
     micro_batch_size: int
@@ -72,8 +76,10 @@ class TrainConfig:
     preprocess: PreprocessConfig
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.threads, self.micro_batch_size) < 1 or self.batch_size < 2:
-            raise ValueError("epochs, threads and micro_batch_size are at least 1, batch_size at least 2")
+        if min(self.epochs, self.threads, self.processes, self.micro_batch_size) < 1 or self.batch_size < 2:
+            raise ValueError("epochs, threads, processes, micro_batch_size are at least 1, batch_size at least 2")
+        if self.batch_size % self.processes:
+            raise ValueError(f"batch_size {self.batch_size} cannot be shared evenly by {self.processes} processes")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is in 0..1 and not 1, not {self.ema_decay}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
@@ -91,7 +97,8 @@ class Recipe(NamedTuple):
     parts: Callable[[losses.Features], dict[str, Tensor]]
     """The objective with its config bound."""
     seed: int
-    device: torch.device
+    ranks: Ranks
+    """This process among those that train together."""
 
 
 Record = dict[str, float]
@@ -124,7 +131,8 @@ def fit(
     for epoch in stage.progress(range(len(state.history), config.epochs), label="train epochs"):
         record = _epoch(state, rows, recipe, epoch, checkpoint_path)
         if held_out:
-            record["val_loss"] = validate(state.averaged(), held_out, recipe)
+            with across.alone():
+                record["val_loss"] = validate(state.averaged(), held_out, recipe)
         logger.info("%s", "  ".join(f"{column} {value:.4g}" for column, value in record.items()))
         state.history.append(record)
         state.steps.clear()
@@ -141,13 +149,16 @@ class _State:
     def __init__(self, learner: Learner, recipe: Recipe) -> None:
         config = recipe.config
         self.learner = learner
-        learner.to(recipe.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ranks = recipe.ranks
+        learner.to(self.ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        synchronised(learner, self.ranks)
         learner.towers.set_grad_checkpointing(config.checkpoint_activations)
         self.average = None
         if config.ema_decay:
             average = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(learner, multi_avg_fn=average, use_buffers=True)
-        self.forward: torch.nn.Module = torch.compile(learner) if config.compile else learner  # type: ignore[assignment]
+        compiled: torch.nn.Module = torch.compile(learner) if config.compile else learner  # type: ignore[assignment]
+        self.forward = shared(compiled, self.ranks)
         groups = optim.param_groups(learner, config.weight_decay)
         betas = (config.betas[0], config.betas[1])
         self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)
@@ -160,7 +171,9 @@ class _State:
         return self.learner if self.average is None else cast(Learner, self.average.module)
 
     def save(self, path: Path) -> None:
-        """Writes a checkpoint."""
+        """Writes a checkpoint; one rank does, for all are alike."""
+        if self.ranks.rank:
+            return
         average = None if self.average is None else self.average.state_dict()
         modules = {"learner": self.learner.state_dict(), "average": average, "optimizer": self.optimizer.state_dict()}
         checkpoint.save(path, {**modules, "history": self.history, "steps": self.steps})
@@ -184,20 +197,23 @@ def _epoch(state: _State, rows: data.Rows, recipe: Recipe, epoch: int, checkpoin
     batches = data.batches(len(rows), config.batch_size, recipe.seed, epoch)
     num_steps = config.epochs * len(batches)
     state.learner.train()
+    own, device = recipe.ranks.share(config.batch_size), recipe.ranks.device
     saved_at = time.monotonic()
     for number in range(len(steps), len(batches)):
         batch, step = batches[number], epoch * len(batches) + number
         generator = augment.draws(recipe.seed, epoch, number)
         # for towers that draw from the global generator, as patch dropout does: resuming must not change what they draw
         torch.manual_seed(generator.initial_seed())
-        images, tokens = _views(rows.images[batch], recipe, generator), rows.tokens[batch].to(recipe.device)
+        images = _views(rows.images[batch[own]], recipe, generator, own)
+        tokens = rows.tokens[batch[own]].to(device, non_blocking=True)
         state.optimizer.zero_grad(set_to_none=True)
         parts = backward(state.forward, images, tokens, recipe.parts, config.micro_batch_size)
         rate = optim.learning_rate(step, num_steps, config.lr, config.warmup_frac)
         norm = optim.update(state.learner, state.optimizer, rate, config.grad_clip_norm)
         if state.average is not None:
             state.average.update_parameters(state.learner)
-        steps.append({**{part: float(value) for part, value in parts.items()}, "grad_norm": norm})
+        values = across.averaged(torch.stack([value.float() for value in parts.values()])).tolist()
+        steps.append({**dict(zip(parts, values, strict=True)), "grad_norm": norm})
         _refuse_nan(steps[-1], step, epoch, [rows.uid[row] for row in batch])
         if time.monotonic() - saved_at > _SAVE_EVERY_S:
             state.save(checkpoint_path)
@@ -214,9 +230,10 @@ def _epoch(state: _State, rows: data.Rows, recipe: Recipe, epoch: int, checkpoin
     }
 
 
-def _views(images_BCHW: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """The towers' input for one training batch of uint8 pictures: augmented, then normalised."""
-    moved = augment.augment(images_BCHW.to(recipe.device), recipe.config.augment, generator)
+def _views(images_RCHW: Tensor, recipe: Recipe, generator: torch.Generator, own: slice) -> Tensor:
+    """The towers' input for a rank's own rows of one batch of uint8 pictures: augmented, then normalised."""
+    config, images = recipe.config, images_RCHW.to(recipe.ranks.device, non_blocking=True)
+    moved = augment.augment(images, config.augment, generator, own, config.batch_size)
     return augment.normalise(moved, recipe.config.preprocess.mean, recipe.config.preprocess.std)
 
 
@@ -227,11 +244,12 @@ def validate(learner: Learner, rows: data.Rows, recipe: Recipe) -> float:
     The contrastive part of the objective, which objectives can be compared by; all of an objective that has none.
     """
     learner.eval()
+    device = recipe.ranks.device
     preprocess, total = recipe.config.preprocess, 0.0
     for start in range(0, len(rows), recipe.config.batch_size):
         batch = slice(start, start + recipe.config.batch_size)
-        images = augment.normalise(rows.images[batch].to(recipe.device).float() / 255, preprocess.mean, preprocess.std)
-        found = learner(images, rows.tokens[batch].to(recipe.device))
+        images = augment.normalise(rows.images[batch].to(device).float() / 255, preprocess.mean, preprocess.std)
+        found = learner(images, rows.tokens[batch].to(device))
         parts = recipe.parts(found)
         total += float(parts.get("contrastive", parts["loss"])) * len(found.image_BD)
     return total / len(rows)

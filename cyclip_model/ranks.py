@@ -31,16 +31,7 @@ class Ranks(NamedTuple):
     """A GPU of its own, or the CPU."""
 
     def share(self, num_rows: int) -> slice:
-        """Which rows of a batch are this rank's.
-
-        Raises:
-            ValueError: the batch cannot be shared evenly.
-        """
-        if num_rows % self.world_size:
-            raise ValueError(
-                f"train.batch_size = {num_rows} cannot be shared by train.processes = {self.world_size}: "
-                "make it a multiple"
-            )
+        """Which rows of a batch are this rank's; every rank has as many."""
         each = num_rows // self.world_size
         return slice(self.rank * each, (self.rank + 1) * each)
 

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from cyclip_model import data, external, loop, losses, model_folder, raw, towers
+from cyclip_model import data, external, loop, losses, model_folder, ranks, raw, towers
 from cyclip_model.determinism import reproducible
 from cyclip_model.learner import Learner
 from cyclip_model.loop import TrainConfig
@@ -86,8 +84,9 @@ def fit(config: TrainConfig, seed: int, raw_dir: Path, uids: list[str], made: Pa
             f"{len(uids)} pairs passed the screen, fewer than scorer.train.batch_size = {config.batch_size}: "
             "lower it in params.yaml, or loosen the thresholds of screen"
         )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    recipe = loop.Recipe(config, lambda features: {"loss": losses.clip_loss(*features[:3])}, seed, device)
+    if config.processes > 1:
+        raise ValueError("params.yaml: scorer.train.processes must be 1: the scorer is trained by one process")
+    recipe = loop.Recipe(config, lambda features: {"loss": losses.clip_loss(*features[:3])}, seed, ranks.join())
     with reproducible(config.threads):
         model_cfg = config.towers.model_cfg()
         trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)

@@ -4,7 +4,7 @@ A contrastive loss looks at all pairs of a batch, so losses of micro-batches do 
 made first without a graph, the loss of all gives each its gradient, and a second pass takes that into the towers
 (gradient cache, arXiv 2101.06983, section 3.2). Memory is that of a micro-batch, and of B x D features.
 
-BatchNorm sees a micro-batch where it would have seen the batch; its running means move once.
+BatchNorm sees a micro-batch where it would have seen the batch; its running means move once for each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from cyclip_model.losses import Features
 
@@ -28,9 +29,10 @@ def backward(
     """Adds the batch's gradients to the learner's parameters and returns the objective's scalars, detached.
 
     Args:
-        learner: gives Features of pictures and tokens.
+        learner: gives Features of pictures and tokens; as one of several ranks it averages gradients, once a batch.
         micro_batch: rows that go through the learner at a time.
     """
+    alone = learner.module if isinstance(learner, DistributedDataParallel) else learner
     if micro_batch >= len(images_BCHW):
         found = parts(learner(images_BCHW, tokens_BL))
         torch.autograd.backward(found["loss"])
@@ -41,19 +43,20 @@ def backward(
         made = []
         for chunk in chunks:
             states.append(torch.get_rng_state())
-            made.append(learner(*chunk))
+            made.append(alone(*chunk))
     whole = _joined(made)
     found = parts(whole)
     torch.autograd.backward(found["loss"])
     for number, (chunk, state) in enumerate(zip(chunks, states, strict=True)):
         torch.set_rng_state(state)
-        again, start = learner(*chunk), number * micro_batch
-        pairs = [
-            (value, gradient[start : start + len(value)] if name in _BY_ROW else gradient)
-            for name, value, gradient in _with_gradients(again, whole)
-            if name in _BY_ROW or number == 0  # temperature and bias are no rows: once
-        ]
-        torch.autograd.backward([value for value, _ in pairs], [gradient for _, gradient in pairs])
+        start, is_last = number * micro_batch, number == len(chunks) - 1
+        with contextlib.nullcontext() if is_last or learner is alone else learner.no_sync():  # type: ignore[operator]
+            pairs = [
+                (value, gradient[start : start + len(value)] if name in _BY_ROW else gradient)
+                for name, value, gradient in _with_gradients(learner(*chunk), whole)
+                if name in _BY_ROW or is_last  # temperature and bias are no rows: once
+            ]
+            torch.autograd.backward([value for value, _ in pairs], [gradient for _, gradient in pairs])
     return {name: value.detach() for name, value in found.items()}
 
 

@@ -10,6 +10,8 @@ Shapes: R rows of this rank, B rows of all.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -17,10 +19,23 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd import Function
 
+_is_alone = False
+
 
 def world_size() -> int:
     """W, the number of ranks; 1 without a process group."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if not _is_alone and dist.is_available() and dist.is_initialized() else 1
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Inside, this rank is the only one: what all ranks have alike, as held-out rows, is not to be gathered."""
+    global _is_alone
+    before, _is_alone = _is_alone, True
+    try:
+        yield
+    finally:
+        _is_alone = before
 
 
 def first_row(num_rows: int) -> int:

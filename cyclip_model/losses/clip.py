@@ -64,6 +64,11 @@ def clip_loss(image_BD: Tensor, text_BD: Tensor, logit_scale: Tensor | float) ->
     return (cross_entropy(logits_BB, target_B) + cross_entropy(logits_BB.T, target_B)) / 2
 
 
+def at_least_float32(value: Tensor) -> Tensor:
+    """What losses reckon with: half precision made float32, float64 left as it is."""
+    return value if value.dtype == torch.float64 else value.float()
+
+
 def view_loss(features: Features) -> Tensor:
     """CLIP's loss averaged with that of each modality and its augmented view, a scalar.
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from cyclip_model.losses import across
-from cyclip_model.losses.clip import Features
+from cyclip_model.losses.clip import Features, at_least_float32
 
 _ACTIVE_SHARE = 0.1
 """A cluster counts as active if the batch gives it a tenth of an even share, or more."""
@@ -99,7 +99,8 @@ def nclip_loss(
     Args:
         image_BK, text_BK: logits before the temperature.
     """
-    log_p_BK, log_q_BK = (_log_softmax(logits / temperature) for logits in (image_BK, text_BK))
+    wide = (at_least_float32(logits) for logits in (image_BK, text_BK))
+    log_p_BK, log_q_BK = (torch.log_softmax(logits_BK / temperature, dim=1) for logits_BK in wide)
     p_BK, q_BK = log_p_BK.exp(), log_q_BK.exp()
     to_p_BK, to_q_BK = (q_BK.detach(), p_BK.detach()) if stop_gradient else (q_BK, p_BK)
     alignment = -((to_p_BK * log_p_BK).sum(1).mean() + (to_q_BK * log_q_BK).sum(1).mean()) / 2
@@ -135,8 +136,3 @@ def of_features(features: Features, config: NclipConfig) -> NclipLoss:
         lambda_smoothness=config.lambda_smoothness,
         stop_gradient=config.stop_gradient,
     )
-
-
-def _log_softmax(logits_BK: Tensor) -> Tensor:
-    wide = logits_BK if logits_BK.dtype == torch.float64 else logits_BK.float()
-    return torch.log_softmax(wide, dim=1)

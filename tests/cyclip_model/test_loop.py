@@ -15,13 +15,13 @@ import pytest
 import torch
 import yaml
 
-from cyclip_model import data, determinism, heads, loop, losses, towers
+from cyclip_model import data, determinism, heads, loop, losses, ranks, towers
 from cyclip_model.learner import Learner
 from lineage import params
 from tests.cyclip_model.losses.settings import CONFIGS
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-CPU = torch.device("cpu")
+ALONE = ranks.Ranks(0, 1, torch.device("cpu"))
 Fit = Callable[..., tuple[Any, list[loop.Record]]]
 
 
@@ -53,7 +53,7 @@ def fit(tmp_path: Path, shards: Any, train_section: Callable[..., dict[str, Any]
         checkpoint.parent.mkdir(exist_ok=True)
         checkpoint.unlink(missing_ok=True) if checkpoint.parent.name == "none" else None
         with determinism.reproducible(config.threads):
-            recipe = loop.Recipe(config, parts or parts_of(name), seed, CPU)
+            recipe = loop.Recipe(config, parts or parts_of(name), seed, ALONE)
             nclip = objective.nclip(CONFIGS[name]) if objective.nclip else None
             made = heads.build(config.towers.embed_dim, nclip.head, seed) if nclip else None
             learner = Learner(built.model, made, is_bf16=config.precision == "bf16")

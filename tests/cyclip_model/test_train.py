@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from cyclip_model import heads, towers, train
+from cyclip_model import heads, towers, train, training
 from lineage import records
 from tests.cyclip_model.losses.settings import CONFIGS
 
@@ -112,7 +112,7 @@ def test_too_few_rows_leave_no_model(prepare: Prepare) -> None:
 @pytest.mark.parametrize("name", ["clip", "clip-x", "clip-01", "Clip-0", "clip-0.bak"])
 def test_a_model_folder_is_named_for_objective_and_seed(name: str) -> None:
     with pytest.raises(ValueError, match="a model folder is named OBJECTIVE-SEED"):
-        train.parse_name(Path("models") / name)
+        training.parse_name(name)
 
 
 def test_an_objective_nobody_knows_is_refused(prepare: Prepare) -> None:
