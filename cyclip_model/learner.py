@@ -6,6 +6,8 @@ Shapes: B batch, C = 3 channels, H and W pixels, L tokens, D embedding, K cluste
 
 from __future__ import annotations
 
+import contextlib
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,7 +34,7 @@ class Learner(nn.Module):
 
         Matrix products are bfloat16 where the learner is; weights, features and losses are float32 either way.
         """
-        with torch.autocast(images_BCHW.device.type, torch.bfloat16, enabled=self.is_bf16):
+        with self._precision(images_BCHW):
             image_BD = self.towers.encode_image(images_BCHW.contiguous(memory_format=torch.channels_last))
             text_BD = self.towers.encode_text(tokens_BL)
         image_BD, text_BD = (normalize(at_least_float32(rows_BD), dim=-1) for rows_BD in (image_BD, text_BD))
@@ -40,5 +42,8 @@ class Learner(nn.Module):
         features = Features(image_BD, text_BD, self.towers.logit_scale.exp(), None if bias is None else bias.clone())
         if self.heads is None:
             return features
-        with torch.autocast(images_BCHW.device.type, torch.bfloat16, enabled=self.is_bf16):
+        with self._precision(images_BCHW):
             return features._replace(image_BK=self.heads.image(image_BD), text_BK=self.heads.text(text_BD))
+
+    def _precision(self, like: Tensor) -> AbstractContextManager[object]:
+        return torch.autocast(like.device.type, torch.bfloat16) if self.is_bf16 else contextlib.nullcontext()

@@ -1,13 +1,15 @@
 """Stage train: packed shards to one model, named OBJECTIVE-SEED, with its history and the count of pairs it saw.
 
 python -m cyclip_model.train data/dataset/root.json data/shards models/clip-0 provenance/train/clip-0.json
+python -m cyclip_model.train --plan cyclip-cc3m --gpu a100-80gb      # what a recipe takes, without training
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-from cyclip_model import losses, training
+from cyclip_model import losses, plan, training
 from cyclip_model.loop import TrainConfig
 from lineage import files, params, stage
 
@@ -31,4 +33,4 @@ def main(root_json: Path, shards: Path, model: Path, provenance: Path) -> None:
 if __name__ == "__main__":
     from cyclip_model.train import main  # not __main__.main: pickle needs an importable name
 
-    stage.command(main)
+    stage.command(plan.main if plan.is_asked(sys.argv) else main)
