@@ -45,7 +45,7 @@ print(peak() - before)
 def small(name: str) -> plan.Recipe:
     """A recipe with towers that a CPU can run."""
     recipe = plan.read(name)
-    text = {"context_length": 16, "vocab_size": 300, "width": 64, "heads": 4, "layers": 2}
+    text: dict[str, object] = {"context_length": 16, "vocab_size": 300, "width": 64, "heads": 4, "layers": 2}
     vision: dict[str, Any] = {**recipe.train.towers.vision_cfg, "image_size": 64, "width": 64}
     vision["layers"] = [1, 1, 1, 1] if isinstance(vision["layers"], list) else 2
     cfg = dataclasses.replace(recipe.train.towers, embed_dim=64, vision_cfg=vision, text_cfg=text)
