@@ -27,6 +27,7 @@ from cyclip_model.learner import Learner
 from cyclip_model.losses import across
 from cyclip_model.ranks import Ranks, shared, synchronised
 from cyclip_model.step import backward
+from cyclip_model.timings import Clock
 from cyclip_model.towers import PreprocessConfig, TowersConfig
 from lineage import stage
 
@@ -99,6 +100,8 @@ class Recipe(NamedTuple):
     seed: int
     ranks: Ranks
     """This process among those that train together."""
+    timings: Path | None = None
+    """Where a line of JSON an epoch says how fast it went: a clock's words, kept out of every result."""
 
 
 Record = dict[str, float]
@@ -197,15 +200,17 @@ def _epoch(state: _State, rows: data.Rows, recipe: Recipe, epoch: int, checkpoin
     batches = data.batches(len(rows), config.batch_size, recipe.seed, epoch)
     num_steps = config.epochs * len(batches)
     state.learner.train()
-    own, device = recipe.ranks.share(config.batch_size), recipe.ranks.device
+    own, device, begun = recipe.ranks.share(config.batch_size), recipe.ranks.device, len(steps)
+    clock = Clock()
     saved_at = time.monotonic()
     for number in range(len(steps), len(batches)):
         batch, step = batches[number], epoch * len(batches) + number
         generator = augment.draws(recipe.seed, epoch, number)
         # for towers that draw from the global generator, as patch dropout does: resuming must not change what they draw
         torch.manual_seed(generator.initial_seed())
-        images = _views(rows.images[batch[own]], recipe, generator, own)
-        tokens = rows.tokens[batch[own]].to(device, non_blocking=True)
+        with clock.waiting():
+            images = _views(rows.images[batch[own]], recipe, generator, own)
+            tokens = rows.tokens[batch[own]].to(device, non_blocking=True)
         state.optimizer.zero_grad(set_to_none=True)
         parts = backward(state.forward, images, tokens, recipe.parts, config.micro_batch_size)
         rate = optim.learning_rate(step, num_steps, config.lr, config.warmup_frac)
@@ -218,6 +223,8 @@ def _epoch(state: _State, rows: data.Rows, recipe: Recipe, epoch: int, checkpoin
         if time.monotonic() - saved_at > _SAVE_EVERY_S:
             state.save(checkpoint_path)
             saved_at = time.monotonic()
+    if recipe.timings and not recipe.ranks.rank:
+        clock.tell(recipe.timings, epoch + 1, (len(batches) - begun) * config.batch_size)
     means = {part: math.fsum(record[part] for record in steps) / len(steps) for part in steps[0]}
     scale = float(state.learner.towers.logit_scale.detach().exp())
     return {

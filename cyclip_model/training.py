@@ -56,7 +56,8 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
     loss_config = params.load(f"losses.{objective_name}", objective.config)
     mine = ranks.join()
     try:
-        recipe = loop.Recipe(config, lambda features: objective.parts(features, loss_config), seed, mine)
+        timings = stage.WORK / "timings" / f"train-{name}.jsonl"
+        recipe = loop.Recipe(config, lambda features: objective.parts(features, loss_config), seed, mine, timings)
         with reproducible(config.threads):
             model_cfg = {**config.towers.model_cfg(), **(objective.model_cfg or {})}
             trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)

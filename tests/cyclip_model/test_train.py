@@ -85,6 +85,13 @@ def test_every_row_is_accounted_for(prepare: Prepare) -> None:
     assert counts["dropped"]["val_split"] == counts["val_rows"] == 3
 
 
+def test_how_fast_it_went_is_told_beside_the_results(prepare: Prepare) -> None:
+    run(prepare(), "clip-0")
+    lines = [json.loads(line) for line in Path(".work/timings/train-clip-0.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["samples"]) for line in lines] == [(1, 16), (2, 16)]
+    assert all(line["samples_per_s"] > 0 and 0 < line["data_wait"] < 1 and line["peak_mib"] > 10 for line in lines)
+
+
 def test_a_second_run_makes_the_same_bytes(prepare: Prepare) -> None:
     root = prepare()
     model, provenance = run(root, "cyclip-0")
