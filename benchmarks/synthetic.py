@@ -123,29 +123,6 @@ def write_raw(table: pa.Table, album: Album, folder: Path, rows_per_shard: int) 
     records.write_table(records.rows_table(parts, records.LEDGER), folder / "ledger.parquet")
 
 
-def write_embeddings(signals: Path, embeddings: Path) -> int:
-    """Writes what stage embed would, the vectors by chance; returns how many rows have one."""
-    files.remove(embeddings)
-    embeddings.mkdir(parents=True)
-    total = 0
-    for path in sorted(signals.glob("*.parquet")):
-        table = records.read_table(path, records.SIGNALS, columns=["uid", "error"])
-        uids = table.filter(table["error"].is_null())["uid"]
-        random = np.random.default_rng([3, int(path.stem)])
-        columns = {
-            "uid": uids,
-            "clip_score": random.normal(0.28, 0.05, len(uids)).round(6),
-            "reason": pa.nulls(len(uids), pa.string()),
-            "row": np.arange(len(uids)),
-        }
-        records.write_table(pa.table(columns, schema=records.EMBEDDINGS), embeddings / path.name)
-        vectors = random.normal(size=(len(uids), 8)).astype(np.float16)
-        for kind in ("image", "text"):
-            np.save(embeddings / f"{path.stem}.{kind}.npy", vectors)
-        total += len(uids)
-    return total
-
-
 def _pictures(sides_px: tuple[int, int], numbers: range) -> list[bytes]:
     cv2.setNumThreads(1)
     return [picture(number, sides_px) for number in numbers]

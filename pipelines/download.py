@@ -58,6 +58,8 @@ def main(
                 places = fetch_missing(table, fetched, this, config=config, runner=runner)
                 fetched.mark_complete(iter(table))
             made, counts = write_shards(table, fetched, places, this, policy=config.drift())
+        if len(table) and not counts[reasons.KEPT]:
+            logger.warning("warning: download@%s: not one of %d pictures came", raw.name, len(table))
         this.account(rows_in=len(table), kept=counts.pop(reasons.KEPT, 0), failed=counts)
         this.publish(made, raw)
 

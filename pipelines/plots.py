@@ -17,6 +17,8 @@ KEPT_COLOUR, DROPPED_COLOUR, FAILED_COLOUR = "#3ca951", "#9498a0", "#ff725c"
 _NUM_BINS, _NUM_WORDS, _NUM_SHOWN = 40, 12, 24
 _MIN_SHARE_OF_WORDS = 0.5
 _WIDE_RANGE = 50
+_WORD_AND_SHARE = r"^([a-z]+) [0-9.]+$"
+"""A script or a language with its share: drawn by the word."""
 _PANEL_WIDTH, _PANEL_HEIGHT, _PANELS_A_ROW = 3.6, 2.4, 3
 
 
@@ -99,8 +101,9 @@ def draw(spreads: list[Spread], path: Path) -> None:
             axes.set_axis_off()
         for axes, one in zip(panels, spreads, strict=False):
             (_draw_numbers if one.words is None else _draw_words)(axes, one)
-            note = f" ({one.unknown:,} unknown)" if one.unknown else ""
+            note = f" ({one.unknown:,} without a value)" if one.unknown else ""
             axes.set_title(f"{one.label}{note}", loc="left", fontsize=9)
+        figure.supylabel("pairs", fontsize=9)
         if spreads:
             handles, names = panels[0].get_legend_handles_labels()
             figure.legend(handles, names, loc="outside upper right", ncols=2, frameon=False)
@@ -133,7 +136,7 @@ def _edges(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _of_words(label: str, values: pa.ChunkedArray, keep: npt.NDArray[np.bool_], unknown: int) -> Spread | None:
-    texts = values.cast(pa.string())
+    texts = pc.replace_substring_regex(values.cast(pa.string()), _WORD_AND_SHARE, r"\1")
     counts = texts.value_counts().to_pylist()
     ordered = [one["values"] for one in sorted(counts, key=lambda one: (-one["counts"], one["values"]))]
     words, others = ordered[:_NUM_WORDS], len(ordered) > _NUM_WORDS

@@ -31,6 +31,8 @@ _EMPTY: dict[Path, Callable[[Path], None]] = {
     SCORES: lambda path: records.write_table(records.SCORES.empty_table(), path),
     CONCEPTS: lambda path: files.write_bytes(path, b""),
 }
+_FOLDERS = (Path("data/benchmarks"), Path("data/test_embeddings"))
+"""Of evaluation sets: DVC wants them to be there where `sets` names none."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -41,6 +43,8 @@ def lay() -> None:
     Raises:
         ValueError: if DVC tracks a root that is neither in the workspace nor in its cache, or refuses one.
     """
+    for folder in _FOLDERS:
+        folder.mkdir(parents=True, exist_ok=True)
     made = [path for path in _EMPTY if not path.exists()]
     for path in made:
         _bring(path)

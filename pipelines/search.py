@@ -69,7 +69,9 @@ def clip_back(towers: inference.Scorer, host: str) -> Any:
 
 def _refuse(url: str) -> Any:
     """Keeps the server from fetching what a stranger asks for: the gateway alone meets the web."""
-    raise ValueError(f"{url}: this server fetches nothing; send the picture itself, as `image`")
+    from werkzeug.exceptions import BadRequest
+
+    raise BadRequest(f"{url}: this server fetches nothing; send the picture itself, as `image`")
 
 
 if __name__ == "__main__":

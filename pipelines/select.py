@@ -113,7 +113,10 @@ def guard(outcome: Outcome, config: SelectConfig) -> None:
         f"more than select.max_drop_frac ({config.max_drop_frac:.1%}); most, {dropped[worst]}, goes by {worst}"
     )
     if config.on_excess == "fail":
-        raise ValueError(f"{message}; nothing was published")
+        raise ValueError(
+            f"{message}; nothing was published. Loosen the rules (`--without {worst}` shows what that brings), raise "
+            "the bound, set select.on_excess to warn, or take the snapshot out"
+        )
     logger.warning("warning: %s", message)
 
 

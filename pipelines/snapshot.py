@@ -4,7 +4,6 @@ A snapshot is a folder data/lists/NAME, tracked by DVC, and its name in params.y
 """
 
 import contextlib
-import json
 import logging
 import shutil
 import subprocess
@@ -13,13 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-import pyarrow.compute as pc
 import typer
 import yaml
 
 from lineage import digests, files, params, stage
-from pipelines import lists, source
-from pipelines.lists import descriptions, recognition
+from pipelines.lists import admission, descriptions, recognition
 from pipelines.lists.presets import PRESETS
 from pipelines.web import store
 
@@ -96,10 +93,11 @@ def add_list(
 
     params.check_name(name, "snapshot name")
     listed = params.names("snapshots")
+    admission.check_recipes()
     made = _copy(path, name, recognition.describe(path, mapping, scores=scores, preset=preset))
     target = LISTS / name
     try:
-        _check_rows(path, made, scores or {})
+        admission.check_rows(path, made, scores or {})
         _refuse_other(target, made, name, listed)
         _list_and_track(made, target, listed)
     finally:
@@ -124,7 +122,7 @@ def remove_list(name: str) -> None:
         files.remove(Path(folder) / name)
     for folder in _PROVENANCE_FOLDERS:
         files.remove(Path("provenance") / folder / f"{name}.json")
-    logger.info("snapshot %s is out of params.yaml; its data are in DVC's cache, add it again to bring them back", name)
+    logger.info("snapshot %s is out of params.yaml; add it again, and DVC takes from its cache what it has made", name)
     if listed == [name]:
         logger.info("no snapshot is left: DVC cannot read dvc.yaml, which names the first one, until a list is added")
 
@@ -166,27 +164,6 @@ def _copy(path: Path, name: str, description: descriptions.ListDescription) -> P
         shutil.copyfile(file, made / file.name)
     descriptions.save(description, made)
     return made
-
-
-def _check_rows(path: Path, made: Path, scores: Mapping[str, str]) -> None:
-    """Raises ValueError where the list has no row, or a column taken for hashes or a score shows none at its top."""
-    first = next(lists.read(made), None)
-    if first is None:
-        raise ValueError(f"{path}: the list has no rows")
-    description = descriptions.load(made)
-    for field, num_digits in source.HASH_DIGITS.items():
-        hashes = [text for text in map(source.hash_text, first.values.get(field, [])) if text is not None]
-        if hashes and not any(source.is_hash(text, num_digits) for text in hashes):
-            column = description.columns[field]
-            raise ValueError(
-                f"{path}: column {column} has no {field}: {hashes[0][:80]!r} is not {num_digits} hex digits"
-            )
-    brought = {name for text in pc.unique(first.given).drop_null().to_pylist() for name in json.loads(text)}
-    for name, column in scores.items():
-        if name not in brought:
-            raise ValueError(
-                f"{path}: column {column} has no number in the first {len(first.reasons)} rows (score {name})"
-            )
 
 
 def _refuse_other(target: Path, made: Path, name: str, listed: list[str]) -> None:

@@ -214,17 +214,24 @@ def _read_parquet(path: Path, description: ListDescription) -> Iterator[Batch]:
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """Returns a column's values; text goes by its bytes, for nothing makes a parquet writer check its UTF-8."""
+    """Returns a column's values; text goes by its bytes, for nothing makes a parquet writer tell UTF-8."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    kind = column.type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return _decoded(column)
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return column.to_pylist()  # type: ignore[no-any-return]
     try:
         column.validate(full=True)
         return column.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
     except pa.ArrowInvalid:
-        found = column.cast(pa.large_binary()).to_pylist()
-        return [None if value is None else value.decode("utf-8", "surrogateescape") for value in found]
+        return _decoded(column.cast(pa.large_binary()))
+
+
+def _decoded(column: pa.Array) -> list[str | None]:
+    found = column.to_pylist()
+    return [None if value is None else value.decode("utf-8", "surrogateescape") for value in found]
 
 
 _READERS: dict[str, Callable[[Path, ListDescription], Iterator[Batch]]] = {

@@ -216,6 +216,11 @@ def _complete(path: Path, columns: Sequence[str], chosen: Mapping[str, str]) -> 
             raise ValueError(
                 f"{path}: no {field} column; columns: {shown(columns)}; name one with --map {field}=COLUMN"
             )
+    for field, column in chosen.items():
+        if columns.count(column) > 1:
+            raise ValueError(
+                f"{path}: {columns.count(column)} columns are called {column} ({field}); rename the others"
+            )
     return {field: chosen[field] for field in FIELDS if field in chosen}
 
 

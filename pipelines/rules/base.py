@@ -162,6 +162,17 @@ def demand_range(rule: object, name: str, low: float, high: float) -> None:
         raise ValueError(f"{name} must be in {low}..{high}, not {value}")
 
 
+def demand_least(rule: object, **least: float) -> None:
+    """Checks that keys of a rule are not below a bound.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    for name, bound in least.items():
+        if not getattr(rule, name) >= bound:
+            raise ValueError(f"{name} must be >= {number_text(bound)}, not {getattr(rule, name)}")
+
+
 def number_text(value: float) -> str:
     """Returns a threshold as text: 3.0 as 3, 0.28 as 0.28."""
     return f"{value:.12g}"

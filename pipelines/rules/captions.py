@@ -5,7 +5,8 @@ import dataclasses
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.rules.base import Bounds, RowRule, Value, demand_range, number_text
+from pipelines.rules.base import Bounds, RowRule, Value, demand_least, demand_range, number_text
+from pipelines.rules.tongues import demand_languages, demand_scripts
 from pipelines.selection.rows import Bools, Rows
 
 _URL_LIKE = (
@@ -22,6 +23,9 @@ class CaptionLength(RowRule):
     min_chars: int
     max_chars: int
 
+    def __post_init__(self) -> None:
+        demand_least(self, min_chars=0, max_chars=self.min_chars)
+
     def bounds(self) -> Bounds:
         """Two: either end."""
         return ("caption_too_short", str(self.min_chars)), ("caption_too_long", str(self.max_chars))
@@ -37,6 +41,9 @@ class CaptionWords(RowRule):
     """Drops captions of too few words."""
 
     min_words: int
+
+    def __post_init__(self) -> None:
+        demand_least(self, min_words=1)
 
     def bounds(self) -> Bounds:
         """One: the number of words."""
@@ -56,6 +63,7 @@ class CaptionLetters(RowRule):
     """Letters' share of the characters that are not white space, 0 to 1."""
 
     def __post_init__(self) -> None:
+        demand_least(self, min_letters=0)
         demand_range(self, "min_frac", 0, 1)
 
     def bounds(self) -> Bounds:
@@ -137,6 +145,9 @@ class Script(RowRule):
     scripts: list[str]
     """By the first word of their letters' Unicode names: latin, greek, cjk, ..."""
 
+    def __post_init__(self) -> None:
+        demand_scripts("scripts", self.scripts)
+
     def bounds(self) -> Bounds:
         """One: the wanted scripts."""
         return (("script", " ".join(self.scripts)),)
@@ -160,6 +171,8 @@ class Language(RowRule):
     """... and with at least this many letters."""
 
     def __post_init__(self) -> None:
+        demand_languages("languages", self.languages)
+        demand_least(self, min_letters=0)
         demand_range(self, "min_probability", 0, 1)
 
     def bounds(self) -> Bounds:

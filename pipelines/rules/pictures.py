@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.rules.base import Bounds, RowRule, Value, demand_range, number_text
+from pipelines.rules.base import Bounds, RowRule, Value, demand_least, demand_range, number_text
+from pipelines.rules.tongues import demand_languages
 from pipelines.selection.rows import Bools, Floats, Rows
 
 
@@ -16,6 +17,9 @@ class Side(RowRule):
 
     min_px: int
     """Pixels."""
+
+    def __post_init__(self) -> None:
+        demand_least(self, min_px=1)
 
     def bounds(self) -> Bounds:
         """One: the shorter side."""
@@ -53,6 +57,9 @@ class Blur(RowRule):
 
     min_variance: float
     """Variance of the Laplacian of the grey picture; less is more blurred."""
+
+    def __post_init__(self) -> None:
+        demand_least(self, min_variance=0)
 
     def bounds(self) -> Bounds:
         """One: the variance."""
@@ -96,6 +103,10 @@ class BasicFilter(RowRule):
     """Shorter side, pixels (DataComp: 200)."""
     max_aspect: float
     """Longer over shorter side (DataComp: 3)."""
+
+    def __post_init__(self) -> None:
+        demand_languages("language", [self.language])
+        demand_least(self, min_words=0, min_chars=0, min_side_px=1, max_aspect=1)
 
     def bounds(self) -> Bounds:
         """Five, each with the reason of the rule that looks at nothing else."""

@@ -72,6 +72,8 @@ class SelectConfig:
         for name in ("val_frac", "max_drop_frac"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0..1, not {getattr(self, name)}")
+        if self.val_frac == 1:
+            raise ValueError("val_frac must be below 1: no pair would be left to train on")
         if not 1 <= self.num_partitions <= 1 << 16:
             raise ValueError(f"num_partitions must be in 1..65536, not {self.num_partitions}")
         if self.min_group_rows < 1:

@@ -21,6 +21,7 @@ from pipelines.rules.base import (
     number_text,
     out_of,
 )
+from pipelines.rules.tongues import demand_languages
 from pipelines.selection.rows import Bools, Floats, Ints, Rows
 from pipelines.selection.workers import opened
 
@@ -65,6 +66,7 @@ class Laion2b(RowRule):
     """keep or drop a pair the scorer left out."""
 
     def __post_init__(self) -> None:
+        demand_languages("language", [self.language])
         demand_range(self, "min_clip_score", -1, 1)
 
     def bounds(self) -> Bounds:
@@ -116,6 +118,8 @@ class TopFraction(SnapshotRule):
 
     def __post_init__(self) -> None:
         demand_range(self, "fraction", 0, 1)
+        if not self.fraction:
+            raise ValueError("fraction must be above 0: nothing would be kept")
 
     def bounds(self) -> Bounds:
         """Two: the last score that is in, which is each snapshot's own, and having one."""

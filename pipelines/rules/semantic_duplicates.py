@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.likeness import cosines, decontamination, semantic
-from pipelines.rules.base import Bounds, Decision, SnapshotRule, Turn, demand_range, number_text
+from pipelines.rules.base import Bounds, Decision, SnapshotRule, Turn, demand_least, demand_range, number_text
 from pipelines.rules.duplicates import SameImage, keepers
 from pipelines.rules.frozen import assign, freeze_centres, packed, unpacked
 from pipelines.rules.groups import grouped, pictures, scattered, sorted_by_partition
@@ -36,6 +36,7 @@ class SemanticDuplicate(SnapshotRule):
     same_image_captions: SameImage
 
     def __post_init__(self) -> None:
+        demand_least(self, num_clusters=1, num_samples=self.num_clusters)
         demand_range(self, "min_cosine", 0, 1)
 
     def bounds(self) -> Bounds:

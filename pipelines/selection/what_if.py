@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import typer
 from rich.console import Console
 from rich.table import Table
+from ruamel.yaml.error import YAMLError
 
 from lineage import params, records
 from pipelines import rules
@@ -79,9 +80,14 @@ def altered(listed: Sequence[Mapping[str, Any]], changes: Changes, without: Chan
         label, dot, key = name.partition(".")
         if not (found and dot and key):
             raise ValueError(f"--what-if {change}: write it as RULE.KEY=VALUE, as in clip_score.min=0.3")
-        value = params.parse_yaml(text)
+        try:
+            value = params.parse_yaml(text)
+        except YAMLError:
+            raise ValueError(f"--what-if {change}: {text!r} is no YAML value") from None
         if key == "drop":
-            gone |= {_place(made, label)} if value is True else set()
+            if not isinstance(value, bool):
+                raise ValueError(f"--what-if {change}: drop is true or false, not {text}")
+            gone |= {_place(made, label)} if value else set()
         else:
             made[_place(made, label)][key] = value
     return [entry for place, entry in enumerate(made) if place not in gone]
@@ -93,6 +99,9 @@ def compare(recipe: rules.Recipe, config: SelectConfig, snapshots: list[str], da
     Raises:
         FileNotFoundError: if there is no selection to compare with.
     """
+    for name in config.decontaminate_against:
+        if name not in params.names("sets"):
+            raise ValueError(f"params.yaml: select.decontaminate_against: {name} is not listed under `sets`")
     sources = Sources(
         optouts=data / "optouts.parquet",
         scores=data / "scores.parquet",

@@ -7,6 +7,9 @@ from pipelines.web import drift
 from pipelines.web.addresses import parse_networks
 from pipelines.web.fetch import FetchLimits
 
+_MOST_CONSENT_S = 24 * 3600
+"""RFC 9309, section 2.4: a robots.txt is not to be relied on for longer."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class DownloadConfig:
@@ -55,9 +58,11 @@ class DownloadConfig:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} must be >= {bound}, not {getattr(self, name)}")
-        for name in ("consent_ttl_s", "stall_s"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be > 0, not {getattr(self, name)}")
+        for name, most in (("consent_ttl_s", _MOST_CONSENT_S), ("stall_s", float("inf"))):
+            if not 0 < getattr(self, name) <= most:
+                raise ValueError(f"{name} must be > 0 and at most {most:g}, not {getattr(self, name)}")
+        if not self.user_agent.strip() or not self.user_agent.isascii() or not self.user_agent.isprintable():
+            raise ValueError(f"user_agent must be one line of printable ASCII, not {self.user_agent!r}")
         if self.deadline_s <= 0 or self.backoff_s < 0:
             raise ValueError("deadline_s must be > 0 and backoff_s >= 0")
         parse_networks(self.allow_addresses)

@@ -126,7 +126,16 @@ class FetchStore:
         known = self._known[uid]
         if known.warc is None or known.offset is None:
             raise KeyError(uid)
-        return journal.read_body(self._fetch, known.warc, known.offset, known.sha256)
+        try:
+            return journal.read_body(self._fetch, known.warc, known.offset, known.sha256)
+        except ValueError as error:
+            owner = known.warc.split("/")[0]
+            if owner == self.snapshot:
+                raise
+            raise ValueError(
+                f"{error}. This is {self.snapshot}'s copy of a record of {owner}: once {owner} is in order again, move "
+                f"{self._folder} away as well, for its copies point at the old bytes"
+            ) from None
 
     def find_by_sha256(self, sha256: str) -> bytes | None:
         """Returns a body with these bytes, of this snapshot or an earlier one; None where the store has none.

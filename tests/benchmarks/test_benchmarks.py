@@ -75,8 +75,8 @@ def test_a_refresh_ends_with_the_data_set_of_a_full_build(tmp_path: Path) -> Non
     assert len(found["facts"]["data set"]) == 64
     ran = {name: set(runs) for name, runs in found["facts"]["stages"].items()}
     aggregates = {"select@all", "dataset@all"}
-    assert ran["full build"] == aggregates | {"source@s1", "download@s1", "measure@s1", "pack@s1"}
-    assert ran["refresh"] == aggregates | {"source@s2", "download@s2", "measure@s2", "pack@s2"}
+    assert ran["full build"] == aggregates | {"source@s1", "download@s1", "measure@s1", "embed@s1", "pack@s1"}
+    assert ran["refresh"] == aggregates | {"source@s2", "download@s2", "measure@s2", "embed@s2", "pack@s2"}
     assert ran["threshold"] <= aggregates | {"pack@s1", "pack@s2"}
     assert "select@all" in ran["threshold"]
 

@@ -180,7 +180,7 @@ def test_the_values_of_the_rules_are_drawn() -> None:
     made = run()
     [side] = json.loads(made["spreads.json"])
     assert (side["label"], side["kept"], side["dropped"], side["unknown"]) == ("side", [9], [0], 4)
-    assert b">side (4 unknown)<" in made["spreads.svg"]
+    assert b">side (4 without a value)<" in made["spreads.svg"]
     records.write_table(pa.table({"uid": ["x"], "side": [1.0]}), SELECTION / "s1" / "values.parquet")
     with pytest.raises(ValueError, match=r"selection/s1: values\.parquet and verdicts\.parquet differ in rows; run"):
         run()

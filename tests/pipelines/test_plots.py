@@ -74,6 +74,11 @@ def test_values_of_all_snapshots_are_put_together(tmp_path: Path) -> None:
     assert (found.label, found.kept, found.dropped) == ("x", [1, 0], [0, 1])
 
 
+def test_a_script_or_language_is_drawn_without_its_share() -> None:
+    found = spread(["latin 0.5", "latin 1", "greek 0.571", "two words 1"], [True] * 4, pa.string())
+    assert found.words == ["latin", "greek", "two words 1"]
+
+
 def test_the_drawing_is_the_same_twice_and_hostile_words_are_harmless(tmp_path: Path) -> None:
     words = ["$\\frac{", "<script>&", "a\x00b", "x" * 300] * 3
     made = [spread(words, [True] * 12, pa.string()), spread([0.1, 0.2, 5.5], [True, False, True])]

@@ -21,6 +21,10 @@ seeds: [0]     # of whatever draws
 snapshots: []   # oldest first
 objectives: [clip,   cyclip]
 source: {max_url_chars: 2e3}   # kept as it is
+screen: {rules: [{rule: side, min_px: 8}], num_partitions: 1}
+select:
+  {rules: [], decontaminate_against: [], val_frac: 0, num_partitions: 1, max_drop_frac: 1, on_excess: warn,
+   min_group_rows: 1}
 
 """
 
@@ -115,6 +119,24 @@ def test_bad_names_are_refused_with_nothing_written(name: str, no_dvc: list[tupl
 
 
 @pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("was", "is_now", "told"),
+    [
+        ("{rule: side, min_px: 8}", "{rule: sid, min_px: 8}", r"screen\.rules\[0\]\.rule: there is no rule 'sid'"),
+        ("rules: [],", "rules: [{rule: aspect}],", r"select\.rules\[0\]\.max_ratio is missing"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_told_before_anything_is_downloaded(
+    was: str, is_now: str, told: str, no_dvc: list[tuple[str, ...]]
+) -> None:
+    Path("params.yaml").write_text(PARAMS.replace(was, is_now))
+    before = state()
+    with pytest.raises(ValueError, match=told):
+        snapshot.add_list(Path("a.csv"), "s1", {})
+    assert (state(), no_dvc) == (before, [])
+
+
+@pytest.mark.usefixtures("project")
 def test_bad_lists_are_refused_with_nothing_written(no_dvc: list[tuple[str, ...]]) -> None:
     before = state()
     for path, mapping, words in (
@@ -149,6 +171,10 @@ BLOCK = """snapshots:   # oldest first
 # what is trained
 objectives:
   - clip  # a
+screen: {rules: [], num_partitions: 1}
+select:
+  {rules: [], decontaminate_against: [], val_frac: 0, num_partitions: 1, max_drop_frac: 1, on_excess: warn,
+   min_group_rows: 1}
 """
 
 

@@ -118,6 +118,17 @@ def test_parquet(tmp_path: Path) -> None:
         (None, None, ""),
     ]
     assert read(tmp_path / "a.parquet", {"caption": "n"})[1] == (None, "http://a/2", 2)
+    pq.write_table(pa.table({"url": urls, "caption": texts}), tmp_path / "b.parquet")  # text that is not told to be
+    assert read(tmp_path / "b.parquet") == read(tmp_path / "a.parquet")
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    table = pa.table([pa.array(["http://a/1"]), pa.array(["x"]), pa.array(["y"])], ["url", "caption", "caption"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    csv = write(tmp_path / "a.csv", "url,caption,caption\nhttp://a/1,x,y\n")
+    for path in (tmp_path / "a.parquet", csv):
+        with pytest.raises(ValueError, match=r"2 columns are called caption \(caption\); rename the others"):
+            recognition.describe(path, {})
 
 
 def test_a_folder_of_several_files_is_read_in_order_of_name(tmp_path: Path) -> None:

@@ -13,6 +13,10 @@ from tests.pipelines.snapshots import sources, write_roots
 SIDE: dict[str, Any] = {"rule": "side", "min_px": 8}
 LANGUAGE: dict[str, Any] = {"rule": "language", "languages": ["en"], "min_probability": 0.9, "min_letters": 12}
 
+TOP: dict[str, Any] = {"rule": "top_fraction", "score": "clip_score", "fraction": 0.3, "missing": "drop"}
+SEMANTIC: dict[str, Any] = {"rule": "semantic_duplicate", "num_clusters": 10, "num_samples": 20, "seed": 0}
+SEMANTIC |= {"min_cosine": 0.9, "same_image_captions": "keep_one"}
+
 
 @pytest.mark.parametrize(
     ("entry", "words"),
@@ -28,6 +32,18 @@ LANGUAGE: dict[str, Any] = {"rule": "language", "languages": ["en"], "min_probab
         ({"rule": "exact", "same_image_captions": "keep"}, r"same_image_captions must be one of keep_one, keep_all"),
         ({"rule": "boilerplate", "phrases": [" "]}, r"select.rules\[1\]: phrases has an empty one"),
         ({"rule": "balance", "max_pairs": 0.0}, r"select.rules\[1\]: max_pairs must be > 0"),
+        ({**LANGUAGE, "languages": ["english"]}, r"\[1\]: languages: no language is called 'english' here; ISO 639"),
+        ({**LANGUAGE, "languages": []}, r"select.rules\[1\]: languages is empty: nothing would be kept"),
+        ({**LANGUAGE, "min_letters": -1}, r"select.rules\[1\]: min_letters must be >= 0, not -1"),
+        ({"rule": "script", "scripts": ["Latn"]}, r"\[1\]: scripts: no script is called 'Latn' here"),
+        ({"rule": "script", "scripts": []}, r"select.rules\[1\]: scripts is empty"),
+        ({"rule": "side", "min_px": -3}, r"select.rules\[1\]: min_px must be >= 1, not -3"),
+        ({"rule": "blur", "min_variance": -1.0}, r"select.rules\[1\]: min_variance must be >= 0"),
+        ({"rule": "caption_words", "min_words": 0}, r"select.rules\[1\]: min_words must be >= 1"),
+        ({"rule": "caption_length", "min_chars": 9, "max_chars": 8}, r"\[1\]: max_chars must be >= 9, not 8"),
+        ({**TOP, "fraction": 0.0}, r"select.rules\[1\]: fraction must be above 0"),
+        ({**SEMANTIC, "num_samples": 9}, r"select.rules\[1\]: num_samples must be >= 10, not 9"),
+        ({**SEMANTIC, "num_clusters": 0}, r"select.rules\[1\]: num_clusters must be >= 1, not 0"),
         (SIDE, r"select.rules\[1\] has the label side of select.rules\[0\]; give one of them .* `as: NAME`"),
         ({**SIDE, "as": "Side 2"}, r"select.rules\[1\].as: 'Side 2' is not allowed"),
         ({**SIDE, "as": "seen_before"}, r"select.rules\[1\].as: seen_before is reserved"),
@@ -76,6 +92,7 @@ def test_a_rule_that_lacks_its_list_says_so(entry: dict[str, Any], words: str, t
     [
         ({"num_partitions": 0}, "num_partitions must be in 1..65536"),
         ({"val_frac": 1.1}, "val_frac must be in 0..1"),
+        ({"val_frac": 1.0}, "val_frac must be below 1: no pair would be left"),
         ({"max_drop_frac": -0.1}, "max_drop_frac must be in 0..1"),
         ({"min_group_rows": 0}, "min_group_rows must be >= 1"),
         ({"on_excess": "stop"}, "select.on_excess must be one of warn, fail"),

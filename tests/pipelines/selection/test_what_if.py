@@ -41,6 +41,8 @@ def test_keys_change_and_rules_go() -> None:
     [
         ("side=8", r"--what-if side=8: write it as RULE.KEY=VALUE"),
         ("side.min_px", r"write it as RULE.KEY=VALUE"),
+        ("side.min_px=[", r"--what-if side.min_px=\[: '\[' is no YAML value"),
+        ("side.drop=yes", r"--what-if side.drop=yes: drop is true or false, not yes"),
         ("sides.min_px=8", r"the recipe has no rule 'sides'; it has: side, caption_length, exact"),
     ],
 )

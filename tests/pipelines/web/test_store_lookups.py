@@ -42,6 +42,15 @@ def test_a_copy_is_of_the_uid_asked_for_whatever_a_url_spells(tmp_path: Path, op
     assert second["u1"].url == url
 
 
+def test_a_copy_of_bytes_that_are_gone_says_whose_they_were(tmp_path: Path, opened: list[FetchStore]) -> None:
+    filled(tmp_path)
+    opened.append(second := FetchStore(tmp_path, "s2"))
+    second.copy_from("s1", ["u1"])
+    (tmp_path / "fetch/s1/00000.warc.gz").write_bytes(b"other bytes")
+    with pytest.raises(ValueError, match=r"s2's copy of a record of s1: once s1 is in order again, move .*/fetch/s2"):
+        second.body("u1")
+
+
 def test_a_store_that_is_replayed_is_only_read(tmp_path: Path) -> None:
     filled(tmp_path)
     first = FetchStore(tmp_path, "s1")
