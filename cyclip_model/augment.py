@@ -44,19 +44,24 @@ def draws(seed: int, epoch: int, batch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state))
 
 
-def augment(images_BCHW: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """float32 (B, C, H, W) in 0..1: each picture zoomed, shifted and turned on white ground, some in gray.
+def augment(
+    images_RCHW: Tensor, config: AugmentConfig, generator: torch.Generator, share: slice | None = None, batch: int = 0
+) -> Tensor:
+    """float32 (R, C, H, W) in 0..1: each picture zoomed, shifted and turned on white ground, some in gray.
 
     Args:
-        images_BCHW: uint8, any device; the result is on the same.
+        images_RCHW: uint8, any device; the result is on the same.
+        share, batch: which rows of a batch of how many these are; the whole batch where not given. What is drawn for a
+            row does not depend on which rank it falls to.
     """
-    theta_B23, is_gray_B = _draw(len(images_BCHW), config, generator)
-    images = images_BCHW.float() / 255
-    grid = affine_grid(theta_B23.to(images.device), list(images.shape), align_corners=False)
+    own = share or slice(0, len(images_RCHW))
+    theta_B23, is_gray_B = _draw(batch or len(images_RCHW), config, generator)
+    images = images_RCHW.float() / 255
+    grid = affine_grid(theta_B23[own].to(images.device), list(images.shape), align_corners=False)
     # grid_sample pads with zeros: inverted, that is white.
     moved = 1 - grid_sample(1 - images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     gray = (moved * moved.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    return torch.where(is_gray_B.to(images.device).view(-1, 1, 1, 1), gray, moved)
+    return torch.where(is_gray_B[own].to(images.device).view(-1, 1, 1, 1), gray, moved)
 
 
 def _draw(batch: int, config: AugmentConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:

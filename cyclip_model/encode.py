@@ -2,13 +2,14 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from cyclip_model.metrics.zeroshot import Floats
+from cyclip_model.heads import Saved
+from cyclip_model.metrics.zeroshot import Floats, normalise
 
 if TYPE_CHECKING:
     from cyclip_model.towers import Loaded
@@ -36,6 +37,19 @@ def texts(loaded: "Loaded", lines: Sequence[str], batch_size: int) -> Floats:
         made = [loaded.model.encode_text(loaded.tokenizer(list(batch))) for batch in _batches(lines, batch_size)]
         features: Floats = torch.cat(made).float().numpy()
     return features
+
+
+def compared(saved: Saved | None, features: Floats, modality: Literal["image", "text"]) -> Floats:
+    """Unit rows that pictures and texts are compared by, float32: (N, D) features, or (N, K) cluster probabilities.
+
+    Args:
+        saved: the model's heads; the features count where it has none, or does not compare by them.
+    """
+    if saved is None or not saved.compares:
+        return normalise(features)
+    with torch.inference_mode():
+        shares: Floats = saved.shares(torch.from_numpy(features), modality).numpy()
+    return normalise(shares)
 
 
 def _stack(loaded: "Loaded", pictures: Sequence[bytes]) -> Tensor:

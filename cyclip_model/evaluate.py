@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from cyclip_model import encode
+from cyclip_model import encode, heads
 from cyclip_model.benchmarks import KNOWN, NOVEL, ROWS, TRAIN
 from cyclip_model.determinism import reproducible
-from cyclip_model.metrics.zeroshot import class_embeddings, normalise
+from cyclip_model.heads import Saved
+from cyclip_model.metrics.zeroshot import class_embeddings
 from cyclip_model.protocols import ProtocolsConfig, Results, run
 from cyclip_model.suite import Encoded, Part, Space
 from lineage import files, params, records, stage
@@ -45,10 +46,10 @@ class EvaluateConfig:
 class Texts:
     """Unit embeddings of texts, each distinct one encoded once."""
 
-    def __init__(self, loaded: "Loaded", lines: Iterable[str], batch_size: int) -> None:
+    def __init__(self, loaded: "Loaded", saved: Saved | None, lines: Iterable[str], batch_size: int) -> None:
         distinct = sorted(set(lines))
         self._row = {line: row for row, line in enumerate(distinct)}
-        self._vectors = normalise(encode.texts(loaded, distinct, batch_size))
+        self._vectors = encode.compared(saved, encode.texts(loaded, distinct, batch_size), "text")
 
     def space(self, prompts: Mapping[str, Sequence[str]]) -> Space:
         """One class for each key, embedded as the normalised mean of its prompts' embeddings."""
@@ -90,8 +91,8 @@ def read_set(folder: Path) -> tuple[dict[str, Any], dict[str, pa.Table]]:
     return files.read_json(path), tables
 
 
-def encode_set(loaded: "Loaded", folder: Path, without: str | None, batch_size: int) -> Encoded:
-    """The set in folder under the model.
+def encode_set(loaded: "Loaded", saved: Saved | None, folder: Path, without: str | None, batch_size: int) -> Encoded:
+    """The set in folder under the model and its heads.
 
     Raises:
         ValueError: the category to leave out is none of the set's.
@@ -101,10 +102,10 @@ def encode_set(loaded: "Loaded", folder: Path, without: str | None, batch_size: 
         known = ", ".join(described["categories"])
         raise ValueError(f"evaluate.protocols.without_category: {folder} has no category {without!r}; it has {known}")
     wanted = prompts(described)
-    parts = {part: encode_part(loaded, table, batch_size) for part, table in tables.items()}
+    parts = {part: encode_part(loaded, saved, table, batch_size) for part, table in tables.items()}
     captions = {line: [line] for line in sorted({line for part in parts.values() for line in part.labels["caption"]})}
     lines = [line for field in wanted.values() for variant in field.values() for line in _flat(variant)]
-    texts = Texts(loaded, [*lines, *captions], batch_size)
+    texts = Texts(loaded, saved, [*lines, *captions], batch_size)
     spaces = {field: {name: texts.space(of) for name, of in variants.items()} for field, variants in wanted.items()}
     parent = {name: members["category"] for name, members in described["subcategories"].items()}
     return Encoded(
@@ -120,11 +121,13 @@ def _flat(prompts_by_class: Mapping[str, Sequence[str]]) -> list[str]:
     return [line for lines in prompts_by_class.values() for line in lines]
 
 
-def encode_part(loaded: "Loaded", table: pa.Table, batch_size: int) -> Part:
+def encode_part(loaded: "Loaded", saved: Saved | None, table: pa.Table, batch_size: int) -> Part:
     """One part under the image tower."""
     columns = {name: table[name].to_pylist() for name in ("uid", "image", "name", "caption", "subcategory", "category")}
     feature_ND = encode.images(loaded, columns.pop("image"), batch_size)
-    return Part(uids=columns.pop("uid"), labels=columns, features=feature_ND, images=normalise(feature_ND))
+    return Part(
+        uids=columns.pop("uid"), labels=columns, features=feature_ND, images=encode.compared(saved, feature_ND, "image")
+    )
 
 
 def add_restricted(
@@ -181,11 +184,11 @@ def main(model: Path, benchmarks: Path, out: Path, predictions: Path, provenance
         stage.run("evaluate", model.name, params=settings, deps=deps, outs=outs, provenance=provenance) as this,
         reproducible(config.threads),
     ):
-        loaded = towers.load(model)
+        loaded, saved = towers.load(model), heads.load(model)
         found, num_listed, num_pictures = {}, 0, 0
         for name in stage.progress(sets, label="sets"):
             without = config.protocols.without_category
-            encoded = encode_set(loaded, benchmarks / name, without, config.batch_size)
+            encoded = encode_set(loaded, saved, benchmarks / name, without, config.batch_size)
             sides = (benchmarks / name / side for side in ("train", "test"))
             num_listed += sum(records.read_table(side, columns=["uid"]).num_rows for side in sides)
             num_pictures += sum(len(part.uids) for part in (encoded.train, *encoded.tests.values()))

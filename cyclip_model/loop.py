@@ -10,23 +10,32 @@ from __future__ import annotations
 
 import logging
 import math
-import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cyclip_model import augment, data, losses, optim
+from cyclip_model import augment, checkpoint, data, losses, optim
 from cyclip_model.augment import AugmentConfig
+from cyclip_model.learner import Learner
+from cyclip_model.losses import across
+from cyclip_model.ranks import Ranks, shared, synchronised
+from cyclip_model.step import backward
+from cyclip_model.timings import Clock
 from cyclip_model.towers import PreprocessConfig, TowersConfig
 from lineage import stage
 
 logger = logging.getLogger("clipline")
+
+_SAVE_EVERY_S = 300
+"""Between checkpoints within an epoch; no result depends on it."""
+_UIDS_SHOWN = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,15 +60,29 @@ class TrainConfig:
     """Largest norm of all gradients together."""
     threads: int
     """Of torch on the CPU; part of the result: another number gives other last bits."""
+    processes: int
+    """Ranks that share every batch, each with a GPU of its own or `threads` of the CPU; part of the result as well."""
     precision: Literal["fp32", "bf16"]
     """Of the towers' arithmetic; weights, features and losses are float32 either way."""
+    micro_batch_size: int
+    """Pairs that go through the towers at a time, at least 1; a step's loss is the whole batch's all the same."""
+    checkpoint_activations: bool
+    """Whether towers make their activations again in the backward pass: less memory, a third more time."""
+    compile: bool
+    """Whether torch.compile makes the towers' kernels; takes a minute or two first."""
+    ema_decay: float
+    """Of the weights' moving average a step, 0..1; above 0, it is the average that is validated and kept."""
     augment: AugmentConfig
     towers: TowersConfig
     preprocess: PreprocessConfig
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2 or self.threads < 1:
-            raise ValueError("epochs and threads are at least 1, batch_size at least 2")
+        if min(self.epochs, self.threads, self.processes, self.micro_batch_size) < 1 or self.batch_size < 2:
+            raise ValueError("epochs, threads, processes, micro_batch_size are at least 1, batch_size at least 2")
+        if self.batch_size % self.processes:
+            raise ValueError(f"batch_size {self.batch_size} cannot be shared evenly by {self.processes} processes")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is in 0..1 and not 1, not {self.ema_decay}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas are two numbers in 0..1, not {self.betas}")
         if min(self.lr, self.eps, self.grad_clip_norm) <= 0 or self.weight_decay < 0 or not 0 <= self.warmup_frac < 1:
@@ -75,19 +98,25 @@ class Recipe(NamedTuple):
     parts: Callable[[losses.Features], dict[str, Tensor]]
     """The objective with its config bound."""
     seed: int
-    device: torch.device
+    ranks: Ranks
+    """This process among those that train together."""
+    timings: Path | None = None
+    """Where a line of JSON an epoch says how fast it went: a clock's words, kept out of every result."""
 
 
 Record = dict[str, float]
 """One epoch in history.csv, by column."""
 
 
-def fit(model: Any, rows: data.Rows, held_out: data.Rows | None, recipe: Recipe, checkpoint: Path) -> list[Record]:
-    """Trains model in place, leaves it in eval mode on the CPU, and returns one record per epoch.
+def fit(
+    learner: Learner, rows: data.Rows, held_out: data.Rows | None, recipe: Recipe, checkpoint_path: Path
+) -> list[Record]:
+    """Trains learner in place, leaves it in eval mode on the CPU, and returns one record per epoch.
 
     Args:
         held_out: what val_loss is taken on after each epoch; None where none is wanted.
-        checkpoint: written after each epoch; a run that finds it goes on from there, bit for bit.
+        checkpoint_path: written after each epoch, and every few minutes within one; a run that finds it goes on from
+            there, bit for bit.
 
     Raises:
         ValueError: there are fewer rows than a batch has, or the loss is no longer a number.
@@ -100,104 +129,146 @@ def fit(model: Any, rows: data.Rows, held_out: data.Rows | None, recipe: Recipe,
         )
     if held_out is not None and not len(held_out):
         logger.warning("the val split is empty: history.csv has no val_loss")
-    model.to(recipe.device, memory_format=torch.channels_last)
-    groups = optim.param_groups(model, config.weight_decay)
-    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(config.betas[0], config.betas[1]), eps=config.eps)
-    history = _resume(checkpoint, model, optimizer)
-    for epoch in stage.progress(range(len(history), config.epochs), label="train epochs"):
-        history.append(_epoch(model, optimizer, rows, recipe, epoch))
+    state = _State(learner, recipe)
+    state.resume(checkpoint_path)
+    for epoch in stage.progress(range(len(state.history), config.epochs), label="train epochs"):
+        record = _epoch(state, rows, recipe, epoch, checkpoint_path)
         if held_out:
-            history[-1]["val_loss"] = validate(model, held_out, recipe)
-        logger.info("%s", "  ".join(f"{column} {value:.4g}" for column, value in history[-1].items()))
-        _save_checkpoint(checkpoint, model, optimizer, history)
-    model.to("cpu", memory_format=torch.contiguous_format).eval()
-    return history
+            with across.alone():
+                record["val_loss"] = validate(state.averaged(), held_out, recipe)
+        logger.info("%s", "  ".join(f"{column} {value:.4g}" for column, value in record.items()))
+        state.history.append(record)
+        state.steps.clear()
+        state.save(checkpoint_path)
+    if state.average is not None:
+        learner.load_state_dict(state.average.module.state_dict())
+    learner.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    return state.history
 
 
-def _epoch(model: Any, optimizer: torch.optim.Optimizer, rows: data.Rows, recipe: Recipe, epoch: int) -> Record:
-    """One pass over the rows; returns the means over its steps."""
-    config = recipe.config
+class _State:
+    """All that a step changes."""
+
+    def __init__(self, learner: Learner, recipe: Recipe) -> None:
+        config = recipe.config
+        self.learner = learner
+        self.ranks = recipe.ranks
+        learner.to(self.ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        synchronised(learner, self.ranks)
+        learner.towers.set_grad_checkpointing(config.checkpoint_activations)
+        self.average = None
+        if config.ema_decay:
+            average = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(learner, multi_avg_fn=average, use_buffers=True)
+        compiled: torch.nn.Module = torch.compile(learner) if config.compile else learner  # type: ignore[assignment]
+        self.forward = shared(compiled, self.ranks)
+        groups = optim.param_groups(learner, config.weight_decay)
+        betas = (config.betas[0], config.betas[1])
+        self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)
+        self.history: list[Record] = []
+        self.steps: list[Record] = []
+        """Of the epoch at hand."""
+
+    def averaged(self) -> Learner:
+        """What is validated and kept: the moving average where there is one."""
+        return self.learner if self.average is None else cast(Learner, self.average.module)
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint; one rank does, for all are alike."""
+        if self.ranks.rank:
+            return
+        average = None if self.average is None else self.average.state_dict()
+        modules = {"learner": self.learner.state_dict(), "average": average, "optimizer": self.optimizer.state_dict()}
+        checkpoint.save(path, {**modules, "history": self.history, "steps": self.steps})
+
+    def resume(self, path: Path) -> None:
+        """Goes to where the checkpoint was written, if there is one."""
+        found = checkpoint.load(path)
+        if found is None:
+            return
+        self.learner.load_state_dict(found["learner"])
+        self.optimizer.load_state_dict(found["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(found["average"])
+        self.history, self.steps = list(found["history"]), list(found["steps"])
+        logger.info("going on after epoch %d, step %d of the next", len(self.history), len(self.steps))
+
+
+def _epoch(state: _State, rows: data.Rows, recipe: Recipe, epoch: int, checkpoint_path: Path) -> Record:
+    """One pass over the rows, or what is left of it; returns the means over its steps."""
+    config, steps = recipe.config, state.steps
     batches = data.batches(len(rows), config.batch_size, recipe.seed, epoch)
     num_steps = config.epochs * len(batches)
-    model.train()
-    # For towers that draw from the global generator, as patch dropout does: resuming must not change what they draw.
-    torch.manual_seed(augment.draws(recipe.seed, epoch, len(batches)).initial_seed())
-    steps: list[Record] = []
-    for number, batch in enumerate(batches):
-        step = epoch * len(batches) + number
-        images = _views(rows.images[batch], recipe, augment.draws(recipe.seed, epoch, number))
-        parts = recipe.parts(features(model, images, rows.tokens[batch], recipe))
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(parts["loss"])
+    state.learner.train()
+    own, device, begun = recipe.ranks.share(config.batch_size), recipe.ranks.device, len(steps)
+    clock = Clock()
+    saved_at = time.monotonic()
+    for number in range(len(steps), len(batches)):
+        batch, step = batches[number], epoch * len(batches) + number
+        generator = augment.draws(recipe.seed, epoch, number)
+        # for towers that draw from the global generator, as patch dropout does: resuming must not change what they draw
+        torch.manual_seed(generator.initial_seed())
+        with clock.waiting():
+            images = _views(rows.images[batch[own]], recipe, generator, own)
+            tokens = rows.tokens[batch[own]].to(device, non_blocking=True)
+        state.optimizer.zero_grad(set_to_none=True)
+        parts = backward(state.forward, images, tokens, recipe.parts, config.micro_batch_size)
         rate = optim.learning_rate(step, num_steps, config.lr, config.warmup_frac)
-        norm = optim.update(model, optimizer, rate, config.grad_clip_norm)
-        steps.append({**{part: float(value.detach()) for part, value in parts.items()}, "grad_norm": norm})
-        _refuse_nan(steps[-1], step, epoch)
+        norm = optim.update(state.learner, state.optimizer, rate, config.grad_clip_norm)
+        if state.average is not None:
+            state.average.update_parameters(state.learner)
+        values = across.averaged(torch.stack([value.float() for value in parts.values()])).tolist()
+        steps.append({**dict(zip(parts, values, strict=True)), "grad_norm": norm})
+        _refuse_nan(steps[-1], step, epoch, [rows.uid[row] for row in batch])
+        if time.monotonic() - saved_at > _SAVE_EVERY_S:
+            state.save(checkpoint_path)
+            saved_at = time.monotonic()
+    if recipe.timings and not recipe.ranks.rank:
+        clock.tell(recipe.timings, epoch + 1, (len(batches) - begun) * config.batch_size)
     means = {part: math.fsum(record[part] for record in steps) / len(steps) for part in steps[0]}
-    scale = float(model.logit_scale.detach().exp())
-    unit = losses.cyclic_unit(config.batch_size, config.towers.embed_dim)
+    scale = float(state.learner.towers.logit_scale.detach().exp())
     return {
         "epoch": epoch + 1,
         "step": (epoch + 1) * len(batches),
-        "lr": rate,
+        "lr": optim.learning_rate((epoch + 1) * len(batches) - 1, num_steps, config.lr, config.warmup_frac),
         **means,
         "logit_scale": scale,
-        "2B/D": unit,
+        "2B/D": losses.cyclic_unit(config.batch_size, config.towers.embed_dim),
     }
 
 
-def _views(images_BCHW: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """The towers' input for one training batch of uint8 pictures: augmented, then normalised."""
-    moved = augment.augment(images_BCHW.to(recipe.device), recipe.config.augment, generator)
+def _views(images_RCHW: Tensor, recipe: Recipe, generator: torch.Generator, own: slice) -> Tensor:
+    """The towers' input for a rank's own rows of one batch of uint8 pictures: augmented, then normalised."""
+    config, images = recipe.config, images_RCHW.to(recipe.ranks.device, non_blocking=True)
+    moved = augment.augment(images, config.augment, generator, own, config.batch_size)
     return augment.normalise(moved, recipe.config.preprocess.mean, recipe.config.preprocess.std)
 
 
-def features(model: Any, images_BCHW: Tensor, tokens_BL: Tensor, recipe: Recipe) -> losses.Features:
-    """Unit float32 embeddings of a batch of normalised pictures and tokens, with the logit multiplier."""
-    with torch.autocast(recipe.device.type, torch.bfloat16, enabled=recipe.config.precision == "bf16"):
-        image_BD = model.encode_image(images_BCHW.contiguous(memory_format=torch.channels_last))
-        text_BD = model.encode_text(tokens_BL.to(recipe.device))
-    return losses.Features(
-        normalize(image_BD.float(), dim=-1), normalize(text_BD.float(), dim=-1), model.logit_scale.exp()
-    )
-
-
 @torch.no_grad()
-def validate(model: Any, rows: data.Rows, recipe: Recipe) -> float:
-    """Mean symmetric contrastive loss of the rows as they are, in batches of train.batch_size, the last one shorter."""
-    model.eval()
+def validate(learner: Learner, rows: data.Rows, recipe: Recipe) -> float:
+    """Mean loss of the rows as they are, in batches of train.batch_size, the last one shorter.
+
+    The contrastive part of the objective, which objectives can be compared by; all of an objective that has none.
+    """
+    learner.eval()
+    device = recipe.ranks.device
     preprocess, total = recipe.config.preprocess, 0.0
     for start in range(0, len(rows), recipe.config.batch_size):
         batch = slice(start, start + recipe.config.batch_size)
-        images = augment.normalise(rows.images[batch].to(recipe.device).float() / 255, preprocess.mean, preprocess.std)
-        found = features(model, images, rows.tokens[batch], recipe)
-        total += float(losses.clip_loss(*found)) * len(found.image_BD)
+        images = augment.normalise(rows.images[batch].to(device).float() / 255, preprocess.mean, preprocess.std)
+        found = learner(images, rows.tokens[batch].to(device))
+        parts = recipe.parts(found)
+        total += float(parts.get("contrastive", parts["loss"])) * len(found.image_BD)
     return total / len(rows)
 
 
-def _refuse_nan(record: Record, step: int, epoch: int) -> None:
+def _refuse_nan(record: Record, step: int, epoch: int, uids: list[str]) -> None:
     if not all(math.isfinite(value) for value in record.values()):
         raise ValueError(
             f"training broke down at step {step} (epoch {epoch + 1}): loss {record['loss']}, gradient norm "
-            f"{record['grad_norm']}; try a lower train.lr, a higher train.warmup_frac, or train.precision: fp32"
+            f"{record['grad_norm']}; try a lower train.lr, a higher train.warmup_frac, or train.precision: fp32; "
+            f"the batch: {' '.join(uids[:_UIDS_SHOWN])}{' ...' if len(uids) > _UIDS_SHOWN else ''}"
         )
-
-
-def _save_checkpoint(path: Path, model: Any, optimizer: torch.optim.Optimizer, history: list[Record]) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}, partial)
-    os.replace(partial, path)
-
-
-def _resume(path: Path, model: Any, optimizer: torch.optim.Optimizer) -> list[Record]:
-    """The history so far, with model and optimizer brought to its end; empty when there is no checkpoint."""
-    if not path.is_file():
-        return []
-    state = torch.load(path, weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    logger.info("going on after epoch %d", len(state["history"]))
-    return list(state["history"])
 
 
 def exposure(num_rows: int, config: TrainConfig, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -14,10 +14,9 @@ from cyclip_model.loop import Record, TrainConfig
 from lineage import files, records
 
 
-def write(folder: Path, model: Any, config: TrainConfig, history: list[Record]) -> None:
-    """The model as open_clip reads it, and history.csv, under folder."""
-    model_cfg, preprocess_cfg = config.towers.model_cfg(), towers.preprocess_cfg(config.preprocess)
-    towers.save(model, folder, model_cfg, preprocess_cfg, arch=config.towers.arch)
+def write(folder: Path, model: Any, model_cfg: dict[str, Any], config: TrainConfig, history: list[Record]) -> None:
+    """The towers as open_clip reads them, and history.csv, under folder."""
+    towers.save(model, folder, model_cfg, towers.preprocess_cfg(config.preprocess), arch=config.towers.arch)
     files.write_text(folder / "history.csv", history_csv(history))
 
 

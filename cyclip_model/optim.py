@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from open_clip import CLIP
+    from cyclip_model.learner import Learner
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 POSITIONS = ("positional_embedding", "class_embedding")
@@ -39,15 +39,15 @@ def learning_rate(step: int, num_steps: int, peak: float, warmup_frac: float) ->
     return peak * 0.5 * (1 + math.cos(math.pi * (step - num_warmup) / (num_steps - num_warmup)))
 
 
-def update(model: CLIP, optimizer: torch.optim.Optimizer, rate: float, grad_clip_norm: float) -> float:
+def update(learner: Learner, optimizer: torch.optim.Optimizer, rate: float, grad_clip_norm: float) -> float:
     """Takes one step at this rate and returns the norm of all gradients before clipping.
 
     Clamping the temperature to [0, ln 100] is part of the step.
     """
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), grad_clip_norm)
+    norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), grad_clip_norm)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
     with torch.no_grad():
-        model.logit_scale.clamp_(0, MAX_LOG_SCALE)
+        learner.towers.logit_scale.clamp_(0, MAX_LOG_SCALE)
     return float(norm)

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from cyclip_model import data, external, loop, losses, model_folder, raw, towers
+from cyclip_model import data, external, loop, losses, model_folder, ranks, raw, towers
 from cyclip_model.determinism import reproducible
+from cyclip_model.learner import Learner
 from cyclip_model.loop import TrainConfig
 from lineage import params, records, stage
 
@@ -85,14 +84,17 @@ def fit(config: TrainConfig, seed: int, raw_dir: Path, uids: list[str], made: Pa
             f"{len(uids)} pairs passed the screen, fewer than scorer.train.batch_size = {config.batch_size}: "
             "lower it in params.yaml, or loosen the thresholds of screen"
         )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    recipe = loop.Recipe(config, lambda features: {"loss": losses.clip_loss(*features)}, seed, device)
+    if config.processes > 1:
+        raise ValueError("params.yaml: scorer.train.processes must be 1: the scorer is trained by one process")
+    recipe = loop.Recipe(config, lambda features: {"loss": losses.clip_loss(*features[:3])}, seed, ranks.join())
     with reproducible(config.threads):
-        trained = towers.build(config.towers.model_cfg(), towers.preprocess_cfg(config.preprocess), seed)
+        model_cfg = config.towers.model_cfg()
+        trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
         rows = data.decoded(stage.progress(raw.read(raw_dir, uids), label="read pairs", total=len(uids)), trained)
-        history = loop.fit(trained.model, rows, None, recipe, made.parent / "checkpoint.pt")
+        learner = Learner(trained.model, None, is_bf16=config.precision == "bf16")
+        history = loop.fit(learner, rows, None, recipe, made.parent / "checkpoint.pt")
     drawn = loop.exposure(len(rows), config, seed)
-    model_folder.write(made, trained.model, config, history)
+    model_folder.write(made, trained.model, model_cfg, config, history)
     records.write_table(model_folder.exposure_table(rows, drawn), made / "exposure.parquet")
     seen = int((drawn > 0).sum())
     facts = {"epochs": len(history), "steps": int(history[-1]["step"]), "pairs_drawn": int(drawn.sum())}

@@ -14,7 +14,7 @@ from tests.cyclip_model.plain_open_clip import naming_accuracy
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = ROOT / "data/demo/answer_key.parquet"
-MODELS = ("clip-0", "cyclip-0")
+MODELS = ("clip-0", "cyclip-0", "xclip-0")
 ALWAYS_CAUGHT = (
     *("dead_404", "dead_410", "dead_500", "dead_host", "html", "truncated", "empty", "tiny", "noai", "bomb"),
     *("other_script", "incomplete", "slow", "redirect_loop", "banner", "short_caption"),

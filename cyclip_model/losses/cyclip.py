@@ -6,12 +6,21 @@ With unit rows I and T of the same B pairs:
     cross-modal  L_C = 1/B sum_jk ( <I_j,T_k> - <I_k,T_j> )^2
     L = L_CLIP + lambda_1 L_I + lambda_2 L_C
 
-The temperature enters neither term and gets no gradient from them; nothing is detached.
+I-CyCLIP is lambda_2 = 0, C-CyCLIP lambda_1 = 0. The temperature enters neither term and gets no gradient from them;
+nothing is detached.
 
 The double sum is divided by B once, so for independent unit rows each term is about 2B/D and a lambda does not carry
 over to another batch size or width. The paper's lambda belongs to B = 128, D = 1024, that is 2B/D = 0.25.
 
-Shapes: B batch, D embedding.
+Closed form, exact in value and gradient. With A = I + T, E = I - T, P = A'A, Q = E'E, M = A'E, u = sum P o Q and
+v = sum M o M' (elementwise products):
+
+    B L_I = (u + v) / 2,   B L_C = (u - v) / 2,   and for one lambda:   lambda (L_I + L_C) = lambda u / B
+
+Grams of I and T alone would be exact too, but cancel once the loss is small. P, Q and M are sums over rows: ranks add
+D x D matrices instead of gathering rows.
+
+Shapes: B batch, D embedding; on several ranks inputs are a rank's own rows and B counts all ranks' (across.py).
 """
 
 from __future__ import annotations
@@ -19,9 +28,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
-from cyclip_model.losses.clip import Features, clip_loss
+from cyclip_model.losses import across
+from cyclip_model.losses.clip import Features, clip_loss, view_loss
 
 PAPER_CYCLIC_UNIT = 2 * 128 / 1024
 """2B/D where the paper tuned its lambdas: batch 128 (section 4), ResNet-50 width 1024."""
@@ -37,6 +48,8 @@ class CyclipConfig:
     """Weight of the cross-modal term, >= 0."""
     cyclic_scale: Literal["normalised", "paper"]
     """`paper` uses the lambdas as they are; `normalised` divides them by (2B/D)/0.25: equal at the paper's B and D."""
+    inmodal_views: bool
+    """Whether the contrastive part looks at an augmented second view of each modality, too."""
 
     def __post_init__(self) -> None:
         for key in ("lambda_in_modal", "lambda_cross_modal"):
@@ -45,7 +58,7 @@ class CyclipConfig:
 
 
 def cyclic_losses(image_BD: Tensor, text_BD: Tensor) -> tuple[Tensor, Tensor]:
-    """(in-modal, cross-modal) losses, two scalars of the inputs' dtype.
+    """(in-modal, cross-modal) losses of all ranks' rows, two scalars of the inputs' dtype.
 
     One value, two ways to compute it: B x B matrices up to B = D, D x D ones beyond, where they are cheaper
     (O(B D^2) time, O(D^2) memory).
@@ -53,11 +66,20 @@ def cyclic_losses(image_BD: Tensor, text_BD: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         image_BD, text_BD: unit rows; row i of both is one pair.
     """
-    batch, width = image_BD.shape
-    return _by_pairs(image_BD, text_BD) if batch <= width else _by_widths(image_BD, text_BD)
+    return _by_widths(image_BD, text_BD) if _is_wide(image_BD) else _by_pairs(image_BD, text_BD)
+
+
+def cyclic_sum(image_BD: Tensor, text_BD: Tensor) -> Tensor:
+    """In-modal plus cross-modal loss of all ranks' rows, a scalar: the one-trace form where B > D."""
+    if not _is_wide(image_BD):
+        return torch.stack(_by_pairs(image_BD, text_BD)).sum()
+    sum_BD, difference_BD = image_BD + text_BD, image_BD - text_BD
+    grams = across.summed(torch.stack((sum_BD.T @ sum_BD, difference_BD.T @ difference_BD)))
+    return (grams[0] * grams[1]).sum() / _num_rows(image_BD)
 
 
 def _by_pairs(image_BD: Tensor, text_BD: Tensor) -> tuple[Tensor, Tensor]:
+    image_BD, text_BD = across.gathered(image_BD), across.gathered(text_BD)
     cross_BB = image_BD @ text_BD.T
     in_modal_BB = image_BD @ image_BD.T - text_BD @ text_BD.T
     batch = len(image_BD)
@@ -65,21 +87,28 @@ def _by_pairs(image_BD: Tensor, text_BD: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _by_widths(image_BD: Tensor, text_BD: Tensor) -> tuple[Tensor, Tensor]:
-    # Sum and difference first: Grams of I and T are exact too, but cancel once the loss is small.
     sum_BD, difference_BD = image_BD + text_BD, image_BD - text_BD
-    mixed_DD = sum_BD.T @ difference_BD
-    u = ((sum_BD.T @ sum_BD) * (difference_BD.T @ difference_BD)).sum()
-    v = (mixed_DD * mixed_DD.T).sum()
-    return (u + v) / (2 * len(image_BD)), (u - v) / (2 * len(image_BD))
+    products = (sum_BD.T @ sum_BD, difference_BD.T @ difference_BD, sum_BD.T @ difference_BD)
+    p_DD, q_DD, m_DD = across.summed(torch.stack(products))
+    u, v = (p_DD * q_DD).sum(), (m_DD * m_DD.T).sum()
+    batch = _num_rows(image_BD)
+    return (u + v) / (2 * batch), (u - v) / (2 * batch)
 
 
 def cyclip_parts(features: Features, config: CyclipConfig) -> dict[str, Tensor]:
     """The objective's scalars by name; the cyclic terms are logged as the paper defines them, before any weight."""
-    image_BD, text_BD, logit_scale = features
-    contrastive = clip_loss(image_BD, text_BD, logit_scale)
-    in_modal, cross_modal = cyclic_losses(image_BD, text_BD)
-    scale = 1.0 if config.cyclic_scale == "paper" else PAPER_CYCLIC_UNIT / cyclic_unit(*image_BD.shape)
-    cyclic = config.lambda_in_modal * in_modal + config.lambda_cross_modal * cross_modal
+    image_BD, text_BD, logit_scale = features[:3]
+    contrastive = view_loss(features) if config.inmodal_views else clip_loss(image_BD, text_BD, logit_scale)
+    weights = (config.lambda_in_modal, config.lambda_cross_modal)
+    if weights[0] == weights[1]:
+        cyclic = weights[0] * cyclic_sum(image_BD, text_BD)
+        with torch.no_grad():
+            in_modal, cross_modal = cyclic_losses(image_BD, text_BD)
+    else:
+        in_modal, cross_modal = cyclic_losses(image_BD, text_BD)
+        cyclic = weights[0] * in_modal + weights[1] * cross_modal
+    unit = cyclic_unit(_num_rows(image_BD), image_BD.shape[1])
+    scale = 1.0 if config.cyclic_scale == "paper" else PAPER_CYCLIC_UNIT / unit
     return {
         "loss": contrastive + scale * cyclic,
         "contrastive": contrastive,
@@ -91,3 +120,11 @@ def cyclip_parts(features: Features, config: CyclipConfig) -> dict[str, Tensor]:
 def cyclic_unit(batch: int, width: int) -> float:
     """2B/D: what each cyclic term is worth for independent unit rows."""
     return 2 * batch / width
+
+
+def _num_rows(rows: Tensor) -> int:
+    return len(rows) * across.world_size()
+
+
+def _is_wide(rows: Tensor) -> bool:
+    return _num_rows(rows) > rows.shape[1]

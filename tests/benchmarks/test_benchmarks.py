@@ -155,6 +155,24 @@ def test_exact_duplicates_are_duckdbs(tmp_path: Path) -> None:
     assert len(found["heats"][0]["contenders"]) == 4
 
 
+@pytest.mark.slow
+def test_losses_are_their_textbook_forms(tmp_path: Path) -> None:
+    found = run("losses", tmp_path, "--rows", "1024", "--widths", "16", "--rounds", "1", "--gib", "0.02")
+    assert len({case["form"] for case in found["cases"]}) == 7
+    left_out = [case for case in found["cases"] if "not_run" in case]
+    assert {(case["form"], case["batch"]) for case in left_out} >= {("cyclip, textbook", 1024)}
+    assert all(case["batch"] == 1024 for case in left_out)
+    assert {one["ratio"] for one in found["ratios"]} >= {"clip", "cyclic", "cyclip over clip"}
+    assert "D = 16" in (tmp_path / "losses.svg").read_text()
+
+
+@pytest.mark.slow
+def test_training_is_measured_three_ways(tmp_path: Path) -> None:
+    found = run("train", tmp_path, "--rows", "512", "--epochs", "1", "--rounds", "1")
+    assert set(found["facts"]["samples per CPU second"]) == {"stock", "tuned", "ours"}
+    assert [list(heat["contenders"]) for heat in found["heats"]] == [["stock", "tuned", "ours"], ["tuned", "ours"]]
+
+
 def test_contenders_take_turns(load: Any, tmp_path: Path) -> None:
     contest, log = load("contest"), tmp_path / "log"
     contenders = [contest.Contender(name=name, command=["sh", "-c", f"printf {name} >> {log}"]) for name in "ab"]

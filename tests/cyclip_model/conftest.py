@@ -24,7 +24,12 @@ TRAIN: dict[str, Any] = {
     "warmup_frac": 0.1,
     "grad_clip_norm": 1.0,
     "threads": 1,
+    "processes": 1,
     "precision": "fp32",
+    "micro_batch_size": 64,
+    "checkpoint_activations": False,
+    "compile": False,
+    "ema_decay": 0.0,
     "augment": {"scale_min": 0.75, "scale_max": 1.15, "shift_frac": 0.15, "rotation_rad": 0.15, "gray_prob": 0.25},
     "towers": {
         "arch": "emoji-tiny",

@@ -105,7 +105,7 @@ def test_exposure_is_summed_up(tmp_path: Path) -> None:
 def test_a_category_the_set_lacks_is_refused(project: Path) -> None:
     loaded = towers.load(project / "models/clip-0")
     with pytest.raises(ValueError, match=r"without_category: .* has no category 'food'; it has flags, shapes, strokes"):
-        evaluate.encode_set(loaded, project / "data/benchmarks/emoji", "food", 16)
+        evaluate.encode_set(loaded, None, project / "data/benchmarks/emoji", "food", 16)
 
 
 def test_an_absent_benchmark_is_named(tmp_path: Path) -> None:

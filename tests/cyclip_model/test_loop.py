@@ -15,17 +15,13 @@ import pytest
 import torch
 import yaml
 
-from cyclip_model import data, determinism, loop, losses, towers
-from cyclip_model.losses.clip import ClipConfig
-from cyclip_model.losses.cyclip import CyclipConfig
+from cyclip_model import data, determinism, heads, loop, losses, ranks, towers
+from cyclip_model.learner import Learner
 from lineage import params
+from tests.cyclip_model.losses.settings import CONFIGS
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-CONFIGS: dict[str, Any] = {
-    "clip": ClipConfig(),
-    "cyclip": CyclipConfig(lambda_in_modal=0.25, lambda_cross_modal=0.25, cyclic_scale="normalised"),
-}
-CPU = torch.device("cpu")
+ALONE = ranks.Ranks(0, 1, torch.device("cpu"))
 Fit = Callable[..., tuple[Any, list[loop.Record]]]
 
 
@@ -49,14 +45,19 @@ def fit(tmp_path: Path, shards: Any, train_section: Callable[..., dict[str, Any]
     ) -> tuple[Any, list[loop.Record]]:
         (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train": train_section(**changes)}))
         config = params.load("train", loop.TrainConfig, tmp_path / "params.yaml")
-        built = towers.build(config.towers.model_cfg(), towers.preprocess_cfg(config.preprocess), seed)
+        objective = losses.objective(name)
+        model_cfg = {**config.towers.model_cfg(), **(objective.model_cfg or {})}
+        built = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
         listed = data.verified(root, root.parent / "shards")
         rows, held_out = (data.read(root.parent / "shards", listed, part, built) for part in ("train", split))
         checkpoint.parent.mkdir(exist_ok=True)
         checkpoint.unlink(missing_ok=True) if checkpoint.parent.name == "none" else None
         with determinism.reproducible(config.threads):
-            recipe = loop.Recipe(config, parts or parts_of(name), seed, CPU)
-            return built.model, loop.fit(built.model, rows, held_out, recipe, checkpoint)
+            recipe = loop.Recipe(config, parts or parts_of(name), seed, ALONE)
+            nclip = objective.nclip(CONFIGS[name]) if objective.nclip else None
+            made = heads.build(config.towers.embed_dim, nclip.head, seed) if nclip else None
+            learner = Learner(built.model, made, is_bf16=config.precision == "bf16")
+            return learner, loop.fit(learner, rows, held_out, recipe, checkpoint)
 
     return run
 
@@ -66,7 +67,7 @@ def digest(model: Any) -> str:
     return hashlib.sha256(b"".join(values)).hexdigest()
 
 
-@pytest.mark.parametrize("name", ["clip", "cyclip"])
+@pytest.mark.parametrize("name", losses.OBJECTIVES)
 def test_the_curve_is_the_golden_one(fit: Fit, name: str) -> None:
     # A large epsilon keeps rounding small: where a gradient is all rounding, Adam makes a whole step of it.
     _, history = fit(name, epochs=20, batch_size=24, lr=0.0003, eps=0.001)
@@ -82,27 +83,28 @@ def test_the_curve_is_the_golden_one(fit: Fit, name: str) -> None:
         np.testing.assert_allclose(values, golden, rtol=rtol, err_msg=f"{path}: {column}")
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_two_runs_are_equal_bit_by_bit_and_another_seed_is_not(fit: Fit, precision: str) -> None:
-    first, again, other = (fit("cyclip", seed=seed, precision=precision)[0] for seed in (0, 0, 1))
+@pytest.mark.parametrize(("name", "precision"), [*((name, "fp32") for name in losses.OBJECTIVES), ("xclip", "bf16")])
+def test_two_runs_are_equal_bit_by_bit_and_another_seed_is_not(fit: Fit, name: str, precision: str) -> None:
+    first, again, other = (fit(name, seed=seed, precision=precision)[0] for seed in (0, 0, 1))
     assert digest(first) == digest(again) != digest(other)
 
 
-def test_a_killed_run_goes_on_bit_by_bit(fit: Fit, tmp_path: Path) -> None:
-    whole, history = fit("cyclip", epochs=3)
+@pytest.mark.parametrize("name", ["cyclip", "xclip"])
+def test_a_killed_run_goes_on_bit_by_bit(fit: Fit, tmp_path: Path, name: str) -> None:
+    whole, history = fit(name, epochs=3)
     calls: list[int] = []
 
     def dying(features: losses.Features) -> dict[str, torch.Tensor]:
         calls.append(1)
         if len(calls) == 8:  # the second step of the third epoch
             raise KeyboardInterrupt
-        return parts_of("cyclip")(features)
+        return parts_of(name)(features)
 
     (tmp_path / "kept").mkdir()
     checkpoint = tmp_path / "kept" / "checkpoint.pt"
     with pytest.raises(KeyboardInterrupt):
-        fit("cyclip", epochs=3, parts=dying, checkpoint=checkpoint)
-    resumed, again = fit("cyclip", epochs=3, checkpoint=checkpoint)
+        fit(name, epochs=3, parts=dying, checkpoint=checkpoint)
+    resumed, again = fit(name, epochs=3, checkpoint=checkpoint)
     assert again == history
     assert digest(resumed) == digest(whole)
 

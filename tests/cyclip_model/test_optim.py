@@ -55,14 +55,16 @@ def test_without_warm_up_the_first_rate_is_the_peak() -> None:
 def test_the_temperature_is_clamped_after_the_step(gradient: float, bound: float) -> None:
     model = Tower()
     model.logit_scale.grad = torch.tensor(gradient)
-    optim.update(cast("Any", model), torch.optim.SGD(model.parameters()), 1.0, 1e9)
+    learner = cast("Any", SimpleNamespace(parameters=model.parameters, towers=model))
+    optim.update(learner, torch.optim.SGD(model.parameters()), 1.0, 1e9)
     assert model.logit_scale.item() == pytest.approx(bound)
 
 
 def test_gradients_are_clipped_together_and_their_norm_is_from_before() -> None:
     parameter, scale = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.tensor(1.0))
     parameter.grad = torch.tensor([3.0, 4.0])
-    model = cast("Any", SimpleNamespace(parameters=lambda: [parameter, scale], logit_scale=scale))
-    norm = optim.update(model, torch.optim.SGD([parameter], lr=9.0), 0.5, 1.0)
+    towers = SimpleNamespace(logit_scale=scale)
+    learner = cast("Any", SimpleNamespace(parameters=lambda: [parameter, scale], towers=towers))
+    norm = optim.update(learner, torch.optim.SGD([parameter], lr=9.0), 0.5, 1.0)
     assert norm == pytest.approx(5.0)
     torch.testing.assert_close(parameter.detach(), torch.tensor([-0.3, -0.4]))

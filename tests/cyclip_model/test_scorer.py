@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from cyclip_model import loop, scorer, towers
+from cyclip_model import checkpoint, scorer, towers
 from lineage import digests, records
 from tests.builders import RawPair, contents, write_raw
 from tests.pipelines.models import write_model
@@ -82,18 +82,18 @@ def test_the_screen_decides_and_not_the_raw_folder(run: Any, pairs: list[RawPair
 def test_a_second_run_and_one_that_broke_off_make_the_same_bytes(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run()
     first = contents(MODEL)
-    save = loop._save_checkpoint
+    save = checkpoint.save
 
     def break_off(*arguments: Any) -> None:
         save(*arguments)
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_save_checkpoint", break_off)
+        patch.setattr(checkpoint, "save", break_off)
         with pytest.raises(OSError, match="no space left"):
             run()
-    (checkpoint,) = Path(".work").rglob("checkpoint.pt")
-    assert checkpoint.is_file()
+    (left,) = Path(".work").rglob("checkpoint.pt")
+    assert left.is_file()
     run()
     assert contents(MODEL) == first
 

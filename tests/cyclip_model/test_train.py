@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +8,11 @@ import pytest
 import torch
 import yaml
 
-from cyclip_model import towers, train
+from cyclip_model import heads, towers, train, training
 from lineage import records
+from tests.cyclip_model.losses.settings import CONFIGS
 
-LOSSES = {"clip": {}, "cyclip": {"lambda_in_modal": 0.25, "lambda_cross_modal": 0.25, "cyclic_scale": "normalised"}}
+LOSSES = {name: dataclasses.asdict(config) for name, config in CONFIGS.items()}
 Prepare = Callable[..., Path]
 
 
@@ -36,21 +38,35 @@ def run(root: Path, name: str) -> tuple[Path, dict[str, Any]]:
     return model, json.loads(provenance.read_text())
 
 
-@pytest.mark.parametrize("name", ["clip-0", "cyclip-1"])
+CLUSTERS = ["alignment", "sharpness", "smoothness", "active_clusters", "agreement", "smoothness/log K"]
+PARTS = {
+    "clip-0": ["loss", "contrastive"],
+    "cyclip-1": ["loss", "contrastive", "in_modal", "cross_modal"],
+    "nclip-0": ["loss", *CLUSTERS],
+    "xclip-0": ["loss", "contrastive", "non_contrastive", *CLUSTERS],
+    "siglip-0": ["loss"],
+    "protoclip-0": ["loss", "contrastive", "prototypes"],
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
 def test_shards_become_a_model_with_history_and_exposure(prepare: Prepare, name: str) -> None:
     model, provenance = run(prepare(), name)
+    has_heads = name in ("nclip-0", "xclip-0")
     assert sorted(path.name for path in model.iterdir()) == [
         "emoji-tiny.json",
         "exposure.parquet",
+        *(["heads.json", "heads.safetensors"] if has_heads else []),
         "history.csv",
         "open_clip_config.json",
         "open_clip_model.safetensors",
     ]
     loaded = towers.load(model)
     assert torch.isfinite(loaded.model.encode_text(loaded.tokenizer(["a red circle"]))).all()
+    assert (heads.load(model) is not None) == has_heads
+    assert (loaded.model.logit_bias is not None) == (name == "siglip-0")
     header, *lines = (model / "history.csv").read_text().splitlines()
-    cyclic = ["in_modal", "cross_modal"] if name == "cyclip-1" else []
-    columns = ["epoch", "step", "lr", "loss", "contrastive", *cyclic, "grad_norm", "logit_scale", "2B/D", "val_loss"]
+    columns = ["epoch", "step", "lr", *PARTS[name], "grad_norm", "logit_scale", "2B/D", "val_loss"]
     assert header.split(",") == columns
     assert [line.split(",")[:2] for line in lines] == [["1", "2"], ["2", "4"]]
     assert provenance["params"][f"losses.{name[:-2]}"] == LOSSES[name[:-2]]
@@ -67,6 +83,13 @@ def test_every_row_is_accounted_for(prepare: Prepare) -> None:
     assert counts["kept"] == len(seen)
     assert counts["dropped"].get("never_drawn", 0) == 20 - len(seen)
     assert counts["dropped"]["val_split"] == counts["val_rows"] == 3
+
+
+def test_how_fast_it_went_is_told_beside_the_results(prepare: Prepare) -> None:
+    run(prepare(), "clip-0")
+    lines = [json.loads(line) for line in Path(".work/timings/train-clip-0.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["samples"]) for line in lines] == [(1, 16), (2, 16)]
+    assert all(line["samples_per_s"] > 0 and 0 < line["data_wait"] < 1 and line["peak_mib"] > 10 for line in lines)
 
 
 def test_a_second_run_makes_the_same_bytes(prepare: Prepare) -> None:
@@ -96,10 +119,10 @@ def test_too_few_rows_leave_no_model(prepare: Prepare) -> None:
 @pytest.mark.parametrize("name", ["clip", "clip-x", "clip-01", "Clip-0", "clip-0.bak"])
 def test_a_model_folder_is_named_for_objective_and_seed(name: str) -> None:
     with pytest.raises(ValueError, match="a model folder is named OBJECTIVE-SEED"):
-        train.parse_name(Path("models") / name)
+        training.parse_name(name)
 
 
 def test_an_objective_nobody_knows_is_refused(prepare: Prepare) -> None:
     root = prepare()
-    with pytest.raises(ValueError, match=r"params.yaml: objectives: there is no objective 'siglip'"):
-        run(root, "siglip-0")
+    with pytest.raises(ValueError, match=r"params.yaml: objectives: there is no objective 'simclr'"):
+        run(root, "simclr-0")

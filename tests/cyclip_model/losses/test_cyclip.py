@@ -3,19 +3,15 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from cyclip_model.losses import cyclip
 from cyclip_model.losses.clip import Features, clip_loss
-from cyclip_model.losses.cyclip import CyclipConfig, cyclic_losses, cyclic_unit, cyclip_parts
+from cyclip_model.losses.cyclip import CyclipConfig, cyclic_losses, cyclic_sum, cyclic_unit, cyclip_parts
+from tests.cyclip_model.losses.batches import pairs, unit_rows
 
 Form = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 FORMS = [cyclip._by_pairs, cyclip._by_widths]
-
-
-def unit_rows(batch: int, width: int, seed: int) -> Tensor:
-    rows = torch.randn((batch, width), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    return normalize(rows, dim=-1)
 
 
 def naive(image: Tensor, text: Tensor) -> tuple[float, float]:
@@ -28,7 +24,13 @@ def naive(image: Tensor, text: Tensor) -> tuple[float, float]:
 
 
 def config(**changes: object) -> CyclipConfig:
-    values = {"lambda_in_modal": 0.25, "lambda_cross_modal": 0.25, "cyclic_scale": "paper", **changes}
+    values = {
+        "lambda_in_modal": 0.25,
+        "lambda_cross_modal": 0.25,
+        "cyclic_scale": "paper",
+        "inmodal_views": False,
+        **changes,
+    }
     return CyclipConfig(**values)  # type: ignore[arg-type]
 
 
@@ -38,6 +40,37 @@ def test_equals_a_naive_double_loop(form: Form, batch: int, width: int) -> None:
     image, text = unit_rows(batch, width, 0), unit_rows(batch, width, 1)
     in_modal, cross_modal = form(image, text)
     assert (float(in_modal), float(cross_modal)) == pytest.approx(naive(image, text), abs=1e-13)
+
+
+def loops(image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+    """The double sums as a graph."""
+    batch = len(image)
+    in_modal = [(image[j] @ image[k] - text[j] @ text[k]) ** 2 for j in range(batch) for k in range(batch)]
+    cross_modal = [(image[j] @ text[k] - image[k] @ text[j]) ** 2 for j in range(batch) for k in range(batch)]
+    return torch.stack(in_modal).sum() / batch, torch.stack(cross_modal).sum() / batch
+
+
+@pytest.mark.parametrize(("batch", "width"), [(3, 8), (5, 5), (9, 2)])
+@pytest.mark.parametrize(("noise", "gap"), [(1.0, 0.0), (1e-3, 0.0), (1.0, 3.0), (1e-3, 3.0)])
+def test_value_and_gradients_are_the_double_loops_however_small_the_loss(
+    batch: int, width: int, noise: float, gap: float
+) -> None:
+    def leaves() -> list[Tensor]:
+        return [rows.clone().requires_grad_() for rows in pairs(batch, width, noise=noise, gap=gap)]
+
+    given = leaves()
+    wanted = loops(*given)
+    gradients = [torch.autograd.grad(term, given, retain_graph=True) for term in (*wanted, sum(wanted))]  # type: ignore[arg-type]
+    for form in (cyclic_losses, *FORMS):
+        ours = leaves()
+        found = form(*ours)
+        for term, theirs, gradient in zip(found, wanted, gradients, strict=False):
+            torch.testing.assert_close(term, theirs, rtol=1e-10, atol=1e-10)
+            own = torch.autograd.grad(term, ours, retain_graph=True)
+            torch.testing.assert_close(own, gradient, rtol=1e-10, atol=1e-10)
+    ours = leaves()
+    torch.testing.assert_close(cyclic_sum(*ours), sum(wanted), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(torch.autograd.grad(cyclic_sum(*ours), ours), gradients[2], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -85,9 +118,35 @@ def test_parts_add_up_as_the_paper_says() -> None:
     features = Features(unit_rows(6, 4, 0), unit_rows(6, 4, 1), torch.tensor(5.0, dtype=torch.float64))
     parts = cyclip_parts(features, config(lambda_in_modal=0.5, lambda_cross_modal=0.125))
     in_modal, cross_modal = naive(features.image_BD, features.text_BD)
-    expected = float(clip_loss(*features)) + 0.5 * in_modal + 0.125 * cross_modal
+    expected = float(clip_loss(*features[:3])) + 0.5 * in_modal + 0.125 * cross_modal
     assert float(parts["loss"]) == pytest.approx(expected)
     assert float(parts["in_modal"]) == pytest.approx(in_modal)
+
+
+@pytest.mark.parametrize(("batch", "width"), [(6, 8), (9, 4)])
+def test_one_lambda_takes_the_one_trace_form_to_the_same_loss_and_gradient(batch: int, width: int) -> None:
+    image, text = pairs(batch, width)
+    features = Features(image.requires_grad_(), text, torch.tensor(5.0, dtype=torch.float64))
+    parts = cyclip_parts(features, config())
+    in_modal, cross_modal = cyclic_losses(image, text)
+    wanted = clip_loss(*features[:3]) + 0.25 * in_modal + 0.25 * cross_modal
+    torch.testing.assert_close(parts["loss"], wanted)
+    torch.testing.assert_close(torch.autograd.grad(parts["loss"], image), torch.autograd.grad(wanted, image))
+    torch.testing.assert_close(parts["in_modal"], in_modal)
+    assert not parts["cross_modal"].requires_grad, "told, not differentiated"
+
+
+def test_in_modal_views_share_the_contrastive_part() -> None:
+    image, text = pairs(6, 4)
+    image_view, text_view = unit_rows(6, 4, 3), unit_rows(6, 4, 4)
+    scale = torch.tensor(5.0, dtype=torch.float64)
+    features = Features(image, text, scale, image_view_BD=image_view, text_view_BD=text_view)
+    target = torch.arange(6)
+    in_modal = cross_entropy(5 * image @ image_view.T, target) + cross_entropy(5 * text @ text_view.T, target)
+    found = cyclip_parts(features, config(inmodal_views=True, lambda_in_modal=0.0, lambda_cross_modal=0.0))
+    torch.testing.assert_close(found["loss"], clip_loss(image, text, scale) / 2 + in_modal / 4)
+    with pytest.raises(ValueError, match="in-modal views needs the embeddings of both"):
+        cyclip_parts(Features(image, text, scale), config(inmodal_views=True))
 
 
 def test_the_normalised_scale_is_the_papers_at_its_batch_and_width() -> None:
@@ -109,7 +168,7 @@ def test_the_temperature_gets_no_gradient_from_the_cyclic_terms() -> None:
     features = Features(unit_rows(6, 4, 0), unit_rows(6, 4, 1), scale)
     parts = cyclip_parts(features, config())
     whole = torch.autograd.grad(parts["loss"], scale)
-    alone = torch.autograd.grad(clip_loss(*features), scale)
+    alone = torch.autograd.grad(clip_loss(*features[:3]), scale)
     torch.testing.assert_close(whole, alone, rtol=0, atol=0)
 
 

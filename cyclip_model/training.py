@@ -1,0 +1,100 @@
+"""One rank's work of stage train: towers and heads built, rows read, trained; rank 0 writes the model folder.
+
+    python -m torch.distributed.run --nproc-per-node N -m cyclip_model.training ROOT_JSON SHARDS OBJECTIVE-SEED SCRATCH
+
+is how stage train starts several; one it runs itself.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cyclip_model import data, heads, loop, losses, model_folder, ranks, towers
+from cyclip_model.determinism import reproducible
+from cyclip_model.learner import Learner
+from cyclip_model.loop import Record, TrainConfig
+from lineage import files, params, records, stage
+
+MODEL_NAME = re.compile(r"([a-z][a-z0-9_]{0,30})-(0|[1-9][0-9]{0,8})")
+OUT, ACCOUNT = "out", "account.json"
+
+
+def parse_name(name: str) -> tuple[str, int]:
+    """(objective, seed) of a model folder's name.
+
+    Raises:
+        ValueError: it is not OBJECTIVE-SEED.
+    """
+    found = MODEL_NAME.fullmatch(name)
+    if not found:
+        raise ValueError(f"{name}: a model folder is named OBJECTIVE-SEED, like models/clip-0")
+    return found[1], int(found[2])
+
+
+def launch(root_json: Path, shards: Path, name: str, scratch: Path, num_processes: int) -> None:
+    """Trains with as many ranks; they are torchrun's, and die with it.
+
+    Raises:
+        ValueError: one of them failed; what it said is on stderr.
+    """
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
+    command = [sys.executable, *torchrun, "-m", __name__, str(root_json), str(shards), name, str(scratch)]
+    if subprocess.run(command, check=False).returncode != 0:
+        raise ValueError(f"train@{name}: one of {num_processes} ranks failed; what it said stands above")
+
+
+def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
+    """Trains the model that the name asks for, as the rank that this process is; rank 0 writes what comes of it."""
+    objective_name, seed = parse_name(name)
+    objective, config = losses.objective(objective_name), params.load("train", TrainConfig)
+    loss_config = params.load(f"losses.{objective_name}", objective.config)
+    mine = ranks.join()
+    try:
+        timings = stage.WORK / "timings" / f"train-{name}.jsonl"
+        recipe = loop.Recipe(config, lambda features: objective.parts(features, loss_config), seed, mine, timings)
+        with reproducible(config.threads):
+            model_cfg = {**config.towers.model_cfg(), **(objective.model_cfg or {})}
+            trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
+            clusters = objective.nclip(loss_config) if objective.nclip else None
+            made_heads = heads.build(config.towers.embed_dim, clusters.head, seed) if clusters else None
+            learner = Learner(trained.model, made_heads, is_bf16=config.precision == "bf16")
+            listed = data.verified(root_json, shards)
+            rows, held_out = (data.read(shards, listed, split, trained) for split in ("train", "val"))
+            history = loop.fit(learner, rows, held_out, recipe, scratch / "checkpoint.pt")
+    finally:
+        ranks.leave()
+    if mine.rank:
+        return
+    made, drawn = scratch / OUT, loop.exposure(len(rows), config, seed)
+    model_folder.write(made, trained.model, model_cfg, config, history)
+    if clusters and made_heads:
+        heads.save(heads.Saved(made_heads, clusters.temperature, objective.compares_clusters), made, clusters.head)
+    records.write_table(model_folder.exposure_table(rows, drawn), made / "exposure.parquet")
+    files.write_json(scratch / ACCOUNT, _account(rows, held_out, drawn, history))
+
+
+def _account(
+    rows: data.Rows, held_out: data.Rows, drawn: np.ndarray[Any, Any], history: list[Record]
+) -> dict[str, Any]:
+    seen = int((drawn > 0).sum())
+    facts = {"epochs": len(history), "steps": int(history[-1]["step"]), "pairs_drawn": int(drawn.sum())}
+    return {
+        "rows_in": len(rows) + len(held_out),
+        "kept": seen,
+        "dropped": {"val_split": len(held_out), "never_drawn": len(rows) - seen},
+        "val_rows": len(held_out),
+        "cyclic_unit": history[-1]["2B/D"],
+        **facts,
+    }
+
+
+if __name__ == "__main__":
+    stage.log_to_stderr()
+    with stage.user_errors():
+        train(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))

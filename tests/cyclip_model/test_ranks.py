@@ -1,0 +1,70 @@
+"""Several ranks train as one process does: BatchNorm over all of them, the same pictures, the same weights."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from cyclip_model import heads, ranks, towers, train
+from tests.cyclip_model import rank_norms
+from tests.cyclip_model.losses.settings import CONFIGS
+from tests.cyclip_model.test_train import LOSSES
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_process_on_its_own_is_a_group_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    alone = ranks.join()
+    assert (alone.rank, alone.world_size, alone.share(12)) == (0, 1, slice(0, 12))
+    model = torch.nn.Sequential(torch.nn.BatchNorm1d(3))
+    assert ranks.synchronised(model, alone)[0].__class__ is torch.nn.BatchNorm1d  # type: ignore[index]
+    assert ranks.shared(model, alone) is model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_ranks", [2, 4])
+def test_norms_over_all_ranks_are_those_of_one_process(num_ranks: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_ranks}"]
+    subprocess.run([*command, "-m", rank_norms.__name__, str(tmp_path)], cwd=ROOT, check=True)
+    alone = rank_norms.step(ranks.Ranks(0, 1, torch.device("cpu")))
+    for rank in range(num_ranks):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert set(found) == set(alone)
+        for name, value in alone.items():
+            wanted = value[ranks.Ranks(rank, num_ranks, torch.device("cpu")).share(8)] if name == "out" else value
+            torch.testing.assert_close(found[name], wanted, rtol=1e-9, atol=1e-10, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cyclip-0", "xclip-0"])
+def test_ranks_end_with_the_weights_of_one_process_but_for_rounding(
+    tmp_path: Path,
+    shards: Any,
+    train_section: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    root = shards.pack(Path("data"), {"train": shards.drawings(24), "val": shards.drawings(3)})
+    found = {}
+    for processes in (1, 2, 4):
+        # few steps and a large epsilon: where a gradient is all rounding, Adam makes a whole step of it
+        section = train_section(processes=processes, epochs=7, batch_size=8, lr=0.0003, eps=0.001)
+        Path("params.yaml").write_text(yaml.safe_dump({"train": section, "losses": LOSSES}))
+        model = Path(f"models{processes}") / name
+        train.main(root, root.parent / "shards", model, Path(f"provenance{processes}.json"))
+        saved = heads.load(model)
+        states = [towers.load(model).model.state_dict(), *([saved.heads.state_dict()] if saved else [])]
+        found[processes] = [value for state in states for value in state.values()]
+    assert (name == "xclip-0") == (CONFIGS[name[:-2]] is CONFIGS["xclip"])
+    for processes in (2, 4):
+        for value, alone in zip(found[processes], found[1], strict=True):
+            torch.testing.assert_close(value, alone, rtol=1e-3, atol=1e-4)
