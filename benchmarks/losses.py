@@ -232,6 +232,10 @@ def draw(cases: list[dict[str, Any]], path: Path) -> None:
                 axis.plot([case["batch"] for case in ran], shown, f"o{style}", ms=3, label=form, color=f"C{place}")
             axis.set_xscale("log", base=2)
             axis.set_yscale("log")
+            axis.set_xticks([_LEAST * 4**place for place in range(5)])
+            for scale in (axis.xaxis, axis.yaxis):  # by default labels are TeX, which no browser reads
+                scale.set_major_formatter(lambda value, _: f"{value:,.10g}")
+                scale.set_minor_formatter(lambda *_: "")
             axis.grid(visible=True, alpha=0.3)
             axis.set_ylabel(label if column == 0 else "")
         axes[0][column].set_title(f"D = {width}, forward and backward")
