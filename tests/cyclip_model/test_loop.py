@@ -6,6 +6,7 @@ run this file twice.
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.cyclip_model.losses.settings import CONFIGS
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 ALONE = ranks.Ranks(0, 1, torch.device("cpu"))
+EMA_RESUME = pytest.mark.xfail(strict=True, reason="known: with ema_decay a resumed run ends with other bits")
 Fit = Callable[..., tuple[Any, list[loop.Record]]]
 
 
@@ -50,8 +52,9 @@ def fit(tmp_path: Path, shards: Any, train_section: Callable[..., dict[str, Any]
         built = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
         listed = data.verified(root, root.parent / "shards")
         rows, held_out = (data.read(root.parent / "shards", listed, part, built) for part in ("train", split))
+        if checkpoint.parent.name == "none":  # no run finds another one's checkpoints, the one before included
+            shutil.rmtree(checkpoint.parent, ignore_errors=True)
         checkpoint.parent.mkdir(exist_ok=True)
-        checkpoint.unlink(missing_ok=True) if checkpoint.parent.name == "none" else None
         with determinism.reproducible(config.threads):
             recipe = loop.Recipe(config, parts or parts_of(name), seed, ALONE)
             nclip = objective.nclip(CONFIGS[name]) if objective.nclip else None
@@ -89,9 +92,15 @@ def test_two_runs_are_equal_bit_by_bit_and_another_seed_is_not(fit: Fit, name: s
     assert digest(first) == digest(again) != digest(other)
 
 
-@pytest.mark.parametrize("name", ["cyclip", "xclip"])
-def test_a_killed_run_goes_on_bit_by_bit(fit: Fit, tmp_path: Path, name: str) -> None:
-    whole, history = fit(name, epochs=3)
+@pytest.mark.parametrize("save_every_s", [300, -1])
+@pytest.mark.parametrize(
+    ("name", "changes"), [("cyclip", {}), ("xclip", {}), pytest.param("xclip", {"ema_decay": 0.5}, marks=EMA_RESUME)]
+)
+def test_a_killed_run_goes_on_bit_by_bit(
+    fit: Fit, tmp_path: Path, name: str, changes: dict[str, Any], save_every_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, history = fit(name, epochs=3, **changes)
+    monkeypatch.setattr(loop, "_SAVE_EVERY_S", save_every_s)  # -1: after every step, so that it goes on within an epoch
     calls: list[int] = []
 
     def dying(features: losses.Features) -> dict[str, torch.Tensor]:
@@ -103,10 +112,16 @@ def test_a_killed_run_goes_on_bit_by_bit(fit: Fit, tmp_path: Path, name: str) ->
     (tmp_path / "kept").mkdir()
     checkpoint = tmp_path / "kept" / "checkpoint.pt"
     with pytest.raises(KeyboardInterrupt):
-        fit(name, epochs=3, parts=dying, checkpoint=checkpoint)
-    resumed, again = fit(name, epochs=3, checkpoint=checkpoint)
+        fit(name, epochs=3, parts=dying, checkpoint=checkpoint, **changes)
+    resumed, again = fit(name, epochs=3, checkpoint=checkpoint, **changes)
     assert again == history
     assert digest(resumed) == digest(whole)
+
+
+def test_the_moving_average_is_what_is_kept(fit: Fit) -> None:
+    plain, averaged = (fit("clip", ema_decay=decay)[0] for decay in (0.0, 0.9))
+    assert digest(plain) != digest(averaged)
+    assert fit("clip", ema_decay=0.0)[1][0]["loss"] == fit("clip", ema_decay=0.9)[1][0]["loss"]
 
 
 def test_the_loss_falls_and_the_record_is_whole(fit: Fit) -> None:
