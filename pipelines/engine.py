@@ -157,15 +157,16 @@ def _own_processes() -> Any:
 @contextlib.contextmanager
 def _ends_with_its_workers() -> Iterator[None]:
     """Ends this process at once where one of the runner's worker processes dies: the runner would wait for ever."""
-    before = threading.excepthook
+    before, one_at_a_time = threading.excepthook, threading.Lock()
 
     def end(raised: threading.ExceptHookArgs) -> None:
-        if not str(raised.exc_value).startswith("Worker subprocess exited"):
-            before(raised)
-        else:
-            sys.stderr.write("error: a worker process died; run the stage again, what is finished is kept\n")
-            sys.stderr.flush()
-            os._exit(1)
+        with one_at_a_time:  # the thread that reads from the dead worker fails too: what it says comes whole, or not
+            if not str(raised.exc_value).startswith("Worker subprocess exited"):
+                before(raised)
+            else:
+                sys.stderr.write("error: a worker process died; run the stage again, what is finished is kept\n")
+                sys.stderr.flush()
+                os._exit(1)
 
     threading.excepthook = end
     try:

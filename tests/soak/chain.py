@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -112,8 +113,10 @@ class Chain:
         return found
 
     def num_receipts(self, stage: str, instance: str) -> int:
-        """Returns how many receipts a run has in its scratch."""
-        return sum(1 for _ in (self.folder / ".work").glob(f"{stage}-{instance}-*/receipts/**/[a-z0-9]*.*"))
+        """Returns how many receipts a run has in its scratch; while it runs, folders come and go beneath."""
+        roots = [scratch / "receipts" for scratch in (self.folder / ".work").glob(f"{stage}-{instance}-*")]
+        names = [name for root in roots for _, _, found in os.walk(root) for name in found]
+        return sum(1 for name in names if re.fullmatch(r"[a-z0-9].*\..*", name))
 
     def identities(self, stage: str, instance: str) -> dict[str, tuple[int, int]]:
         """Returns {name: (inode, time)} of the files a stage published."""
