@@ -1,7 +1,7 @@
 """The training loop: rows in memory and freshly built towers to trained weights and one record per epoch.
 
 On one machine, at one thread count and one build of torch, equal inputs give equal bits, also when a killed run goes on
-from its last epoch: every random draw is a function of (seed, epoch, batch) and the rate one of the step.
+from its last checkpoint: every random draw is a function of (seed, epoch, batch) and the rate one of the step.
 
 Shapes: B batch, C = 3 channels, H and W pixels, L tokens, D embedding.
 """
@@ -14,15 +14,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cyclip_model import augment, checkpoint, data, losses, optim
 from cyclip_model.augment import AugmentConfig
+from cyclip_model.average import Average
 from cyclip_model.learner import Learner
 from cyclip_model.losses import across
 from cyclip_model.ranks import Ranks, shared, synchronised
@@ -141,7 +141,7 @@ def fit(
         state.steps.clear()
         state.save(checkpoint_path)
     if state.average is not None:
-        learner.load_state_dict(state.average.module.state_dict())
+        learner.load_state_dict(state.average.learner.state_dict())
     learner.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return state.history
 
@@ -156,10 +156,7 @@ class _State:
         learner.to(self.ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         synchronised(learner, self.ranks)
         learner.towers.set_grad_checkpointing(config.checkpoint_activations)
-        self.average = None
-        if config.ema_decay:
-            average = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(learner, multi_avg_fn=average, use_buffers=True)
+        self.average = Average(learner, config.ema_decay) if config.ema_decay else None
         compiled: torch.nn.Module = torch.compile(learner) if config.compile else learner  # type: ignore[assignment]
         self.forward = shared(compiled, self.ranks)
         groups = optim.param_groups(learner, config.weight_decay)
@@ -171,13 +168,13 @@ class _State:
 
     def averaged(self) -> Learner:
         """What is validated and kept: the moving average where there is one."""
-        return self.learner if self.average is None else cast(Learner, self.average.module)
+        return self.learner if self.average is None else self.average.learner
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint; one rank does, for all are alike."""
         if self.ranks.rank:
             return
-        average = None if self.average is None else self.average.state_dict()
+        average = None if self.average is None else self.average.learner.state_dict()
         modules = {"learner": self.learner.state_dict(), "average": average, "optimizer": self.optimizer.state_dict()}
         checkpoint.save(path, {**modules, "history": self.history, "steps": self.steps})
 
@@ -189,7 +186,7 @@ class _State:
         self.learner.load_state_dict(found["learner"])
         self.optimizer.load_state_dict(found["optimizer"])
         if self.average is not None:
-            self.average.load_state_dict(found["average"])
+            self.average.learner.load_state_dict(found["average"])
         self.history, self.steps = list(found["history"]), list(found["steps"])
         logger.info("going on after epoch %d, step %d of the next", len(self.history), len(self.steps))
 
@@ -216,7 +213,7 @@ def _epoch(state: _State, rows: data.Rows, recipe: Recipe, epoch: int, checkpoin
         rate = optim.learning_rate(step, num_steps, config.lr, config.warmup_frac)
         norm = optim.update(state.learner, state.optimizer, rate, config.grad_clip_norm)
         if state.average is not None:
-            state.average.update_parameters(state.learner)
+            state.average.follow(state.learner)
         values = across.averaged(torch.stack([value.float() for value in parts.values()])).tolist()
         steps.append({**dict(zip(parts, values, strict=True)), "grad_norm": norm})
         _refuse_nan(steps[-1], step, epoch, [rows.uid[row] for row in batch])
