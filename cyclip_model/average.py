@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
+from torch import nn
 
-from cyclip_model.learner import Learner
+Learner = TypeVar("Learner", bound=nn.Module)
 
 
-class Average:
+class Average(Generic[Learner]):
     """A second learner that follows the first: theta' <- d theta' + (1 - d) theta after each step, d the decay.
 
     Averaged is what a checkpoint holds and is no count: parameters, and the running means of BatchNorms, which belong

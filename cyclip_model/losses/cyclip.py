@@ -33,6 +33,7 @@ from torch import Tensor
 
 from cyclip_model.losses import across
 from cyclip_model.losses.clip import Features, clip_loss, view_loss
+from cyclip_model.losses.grams import grams
 
 PAPER_CYCLIC_UNIT = 2 * 128 / 1024
 """2B/D where the paper tuned its lambdas: batch 128 (section 4), ResNet-50 width 1024."""
@@ -73,9 +74,8 @@ def cyclic_sum(image_BD: Tensor, text_BD: Tensor) -> Tensor:
     """In-modal plus cross-modal loss of all ranks' rows, a scalar: the one-trace form where B > D."""
     if not _is_wide(image_BD):
         return torch.stack(_by_pairs(image_BD, text_BD)).sum()
-    sum_BD, difference_BD = image_BD + text_BD, image_BD - text_BD
-    grams = across.summed(torch.stack((sum_BD.T @ sum_BD, difference_BD.T @ difference_BD)))
-    return (grams[0] * grams[1]).sum() / _num_rows(image_BD)
+    p_DD, q_DD, _ = grams(image_BD, text_BD, mixed=False)
+    return _paired(p_DD, q_DD) / _num_rows(image_BD)
 
 
 def _by_pairs(image_BD: Tensor, text_BD: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,12 +87,25 @@ def _by_pairs(image_BD: Tensor, text_BD: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _by_widths(image_BD: Tensor, text_BD: Tensor) -> tuple[Tensor, Tensor]:
-    sum_BD, difference_BD = image_BD + text_BD, image_BD - text_BD
-    products = (sum_BD.T @ sum_BD, difference_BD.T @ difference_BD, sum_BD.T @ difference_BD)
-    p_DD, q_DD, m_DD = across.summed(torch.stack(products))
-    u, v = (p_DD * q_DD).sum(), (m_DD * m_DD.T).sum()
-    batch = _num_rows(image_BD)
-    return (u + v) / (2 * batch), (u - v) / (2 * batch)
+    return _from_traces(*_traces(image_BD, text_BD), image_BD)
+
+
+def _traces(image_BD: Tensor, text_BD: Tensor, *, only_u: bool = False) -> tuple[Tensor, Tensor]:
+    """(u, v), two scalars; of v no gradient where only that of u is asked for, which saves half the backward pass."""
+    p_DD, q_DD, m_DD = grams(image_BD, text_BD)
+    assert m_DD is not None
+    m_DD = across.summed(m_DD.detach() if only_u else m_DD)
+    return _paired(p_DD, q_DD), (m_DD * m_DD.T).sum()
+
+
+def _paired(p_DD: Tensor, q_DD: Tensor) -> Tensor:
+    """u of all ranks from one rank's P and Q."""
+    both = across.summed(torch.stack((p_DD, q_DD))) if across.world_size() > 1 else (p_DD, q_DD)
+    return (both[0] * both[1]).sum()
+
+
+def _from_traces(u: Tensor, v: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    return (u + v) / (2 * _num_rows(rows)), (u - v) / (2 * _num_rows(rows))
 
 
 def cyclip_parts(features: Features, config: CyclipConfig) -> dict[str, Tensor]:
@@ -100,10 +113,10 @@ def cyclip_parts(features: Features, config: CyclipConfig) -> dict[str, Tensor]:
     image_BD, text_BD, logit_scale = features[:3]
     contrastive = view_loss(features) if config.inmodal_views else clip_loss(image_BD, text_BD, logit_scale)
     weights = (config.lambda_in_modal, config.lambda_cross_modal)
-    if weights[0] == weights[1]:
-        cyclic = weights[0] * cyclic_sum(image_BD, text_BD)
-        with torch.no_grad():
-            in_modal, cross_modal = cyclic_losses(image_BD, text_BD)
+    if weights[0] == weights[1] and _is_wide(image_BD):
+        u, v = _traces(image_BD, text_BD, only_u=True)
+        in_modal, cross_modal = _from_traces(u.detach(), v, image_BD)
+        cyclic = weights[0] * u / _num_rows(image_BD)
     else:
         in_modal, cross_modal = cyclic_losses(image_BD, text_BD)
         cyclic = weights[0] * in_modal + weights[1] * cross_modal

@@ -92,9 +92,7 @@ def test_two_runs_are_equal_bit_by_bit_and_another_seed_is_not(fit: Fit, name: s
 
 
 @pytest.mark.parametrize("save_every_s", [300, -1])
-@pytest.mark.parametrize(
-    ("name", "changes"), [("cyclip", {}), ("xclip", {}), ("xclip", {"ema_decay": 0.5})]
-)
+@pytest.mark.parametrize(("name", "changes"), [("cyclip", {}), ("xclip", {}), ("xclip", {"ema_decay": 0.5})])
 def test_a_killed_run_goes_on_bit_by_bit(
     fit: Fit, tmp_path: Path, name: str, changes: dict[str, Any], save_every_s: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
