@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cyclip_model import augment, checkpoint, data, losses, optim
+from cyclip_model import augment, checkpoint, data, losses, optim, validation
 from cyclip_model.augment import AugmentConfig
 from cyclip_model.average import Average
 from cyclip_model.learner import Learner
@@ -100,6 +100,8 @@ class Recipe(NamedTuple):
     seed: int
     ranks: Ranks
     """This process among those that train together."""
+    temperature: float | None = None
+    """Of the softmax over clusters, for an objective that compares pictures and texts by them."""
     timings: Path | None = None
     """Where a line of JSON an epoch says how fast it went: a clock's words, kept out of every result."""
 
@@ -114,7 +116,7 @@ def fit(
     """Trains learner in place, leaves it in eval mode on the CPU, and returns one record per epoch.
 
     Args:
-        held_out: what val_loss is taken on after each epoch; None where none is wanted.
+        held_out: what validation.COLUMNS are taken on after each epoch; None where none are wanted.
         checkpoint_path: written after each epoch, and every few minutes within one; a run that finds it goes on from
             there, bit for bit.
 
@@ -135,7 +137,7 @@ def fit(
         record = _epoch(state, rows, recipe, epoch, checkpoint_path)
         if held_out:
             with across.alone():
-                record["val_loss"] = validate(state.averaged(), held_out, recipe)
+                record |= validation.validate(state.averaged(), held_out, recipe)
         logger.info("%s", "  ".join(f"{column} {value:.4g}" for column, value in record.items()))
         state.history.append(record)
         state.steps.clear()
@@ -239,24 +241,6 @@ def _views(images_RCHW: Tensor, recipe: Recipe, generator: torch.Generator, own:
     config, images = recipe.config, images_RCHW.to(recipe.ranks.device, non_blocking=True)
     moved = augment.augment(images, config.augment, generator, own, config.batch_size)
     return augment.normalise(moved, recipe.config.preprocess.mean, recipe.config.preprocess.std)
-
-
-@torch.no_grad()
-def validate(learner: Learner, rows: data.Rows, recipe: Recipe) -> float:
-    """Mean loss of the rows as they are, in batches of train.batch_size, the last one shorter.
-
-    The contrastive part of the objective, which objectives can be compared by; all of an objective that has none.
-    """
-    learner.eval()
-    device = recipe.ranks.device
-    preprocess, total = recipe.config.preprocess, 0.0
-    for start in range(0, len(rows), recipe.config.batch_size):
-        batch = slice(start, start + recipe.config.batch_size)
-        images = augment.normalise(rows.images[batch].to(device).float() / 255, preprocess.mean, preprocess.std)
-        found = learner(images, rows.tokens[batch].to(device))
-        parts = recipe.parts(found)
-        total += float(parts.get("contrastive", parts["loss"])) * len(found.image_BD)
-    return total / len(rows)
 
 
 def _refuse_nan(record: Record, step: int, epoch: int, uids: list[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cyclip_model import data, towers
+from cyclip_model import data, towers, validation
 from cyclip_model.loop import Record, TrainConfig
 from lineage import files, records
 
@@ -21,8 +21,8 @@ def write(folder: Path, model: Any, model_cfg: dict[str, Any], config: TrainConf
 
 
 def history_csv(history: list[Record]) -> str:
-    """One line per epoch, eight significant digits; val_loss is empty when nothing was held out."""
-    columns = [column for column in history[0] if column != "val_loss"] + ["val_loss"]
+    """One line per epoch, eight significant digits; validation's columns are empty when nothing was held out."""
+    columns = [column for column in history[0] if column not in validation.COLUMNS] + list(validation.COLUMNS)
     lines = [[f"{record[column]:.8g}" if column in record else "" for column in columns] for record in history]
     return "".join(",".join(line) + "\n" for line in [columns, *lines])
 

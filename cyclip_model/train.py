@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cyclip_model import losses, plan, training
+from cyclip_model import plan, training
 from cyclip_model.loop import TrainConfig
 from lineage import files, params, stage
 
@@ -17,8 +17,9 @@ from lineage import files, params, stage
 def main(root_json: Path, shards: Path, model: Path, provenance: Path) -> None:
     """Trains the model that the folder's name asks for, OBJECTIVE-SEED, on the shards that root_json lists."""
     name, _ = training.parse_name(model.name)
-    objective, config = losses.objective(name), params.load("train", TrainConfig)
-    settings = {"train": config, f"losses.{name}": params.load(f"losses.{name}", objective.config)}
+    _, loss_config = training.objective_of(name)
+    config = params.load("train", TrainConfig)
+    settings = {"train": config, f"losses.{name}": loss_config}
     with stage.run(
         "train", model.name, params=settings, deps=[root_json, shards], outs=[model], provenance=provenance
     ) as this:

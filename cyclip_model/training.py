@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from cyclip_model import data, heads, loop, losses, model_folder, ranks, towers
 from cyclip_model.determinism import reproducible
@@ -37,6 +38,28 @@ def parse_name(name: str) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
+def objective_of(name: str) -> tuple[losses.Objective, Any]:
+    """What an entry of `objectives` in params.yaml stands for, with its config from section losses.NAME.
+
+    An entry is an objective's name, or one of your own whose section says which it is: `losses.cyclip_strong:
+    {objective: cyclip, ...}`. So one run of the DAG trains and compares several settings of an objective.
+
+    Raises:
+        ValueError: there is no such objective, or the section has a mistake; names the key.
+    """
+    if name in losses.OBJECTIVES:
+        return losses.OBJECTIVES[name], params.load(f"losses.{name}", losses.OBJECTIVES[name].config)
+    section = params.section("losses").get(name)
+    if not isinstance(section, dict) or "objective" not in section:
+        raise ValueError(
+            f"params.yaml: objectives: there is no objective {name!r}; choose from {', '.join(losses.OBJECTIVES)}, or "
+            f"give it a section losses.{name} with `objective: ONE_OF_THEM`"
+        )
+    objective = losses.objective(str(section["objective"]))
+    content = {key: value for key, value in section.items() if key != "objective"}
+    return objective, params.build(objective.config, content, f"losses.{name}", params.PARAMS)
+
+
 def launch(root_json: Path, shards: Path, name: str, scratch: Path, num_processes: int) -> None:
     """Trains with as many ranks; they are torchrun's, and die with it.
 
@@ -51,17 +74,22 @@ def launch(root_json: Path, shards: Path, name: str, scratch: Path, num_processe
 
 def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
     """Trains the model that the name asks for, as the rank that this process is; rank 0 writes what comes of it."""
-    objective_name, seed = parse_name(name)
-    objective, config = losses.objective(objective_name), params.load("train", TrainConfig)
-    loss_config = params.load(f"losses.{objective_name}", objective.config)
+    entry, seed = parse_name(name)
+    objective, loss_config = objective_of(entry)
+    config = params.load("train", TrainConfig)
     mine = ranks.join()
     try:
         timings = stage.WORK / "timings" / f"train-{name}.jsonl"
-        recipe = loop.Recipe(config, lambda features: objective.parts(features, loss_config), seed, mine, timings)
+        clusters = objective.nclip(loss_config) if objective.nclip else None
+        temperature = clusters.temperature if clusters and objective.compares_clusters else None
+
+        def parts(features: losses.Features) -> dict[str, Tensor]:
+            return objective.parts(features, loss_config)
+
+        recipe = loop.Recipe(config, parts, seed, mine, temperature, timings)
         with reproducible(config.threads):
             model_cfg = {**config.towers.model_cfg(), **(objective.model_cfg or {})}
             trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
-            clusters = objective.nclip(loss_config) if objective.nclip else None
             made_heads = heads.build(config.towers.embed_dim, clusters.head, seed) if clusters else None
             learner = Learner(trained.model, made_heads, is_bf16=config.precision == "bf16")
             listed = data.verified(root_json, shards)

@@ -78,6 +78,18 @@ def load(section: str, cls: type[T], path: Path | str = PARAMS) -> T:
     return build(cls, _lookup(read(path), section, path), section, path)
 
 
+def section(name: str, path: Path | str = PARAMS) -> dict[str, Any]:
+    """Returns a section of the params file as it stands there, unchecked; dots descend.
+
+    Raises:
+        ValueError: if it is missing or no mapping.
+    """
+    found = _lookup(read(path), name, path)
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{path}: {name} must be a mapping, not {found!r}")
+    return dict(found)
+
+
 def names(key: str, path: Path | str = PARAMS) -> list[str]:
     """Returns a top-level list of names (`snapshots`, `objectives`, `sets`), each checked, no name twice."""
     found = [check_name(name, f"{path}: {key}:") for name in _list(key, path)]

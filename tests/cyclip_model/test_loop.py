@@ -16,7 +16,7 @@ import pytest
 import torch
 import yaml
 
-from cyclip_model import data, determinism, heads, loop, losses, ranks, towers
+from cyclip_model import data, determinism, heads, loop, losses, ranks, towers, validation
 from cyclip_model.learner import Learner
 from lineage import params
 from tests.cyclip_model.losses.settings import CONFIGS
@@ -73,7 +73,7 @@ def digest(model: Any) -> str:
 def test_the_curve_is_the_golden_one(fit: Fit, name: str) -> None:
     # A large epsilon keeps rounding small: where a gradient is all rounding, Adam makes a whole step of it.
     _, history = fit(name, epochs=20, batch_size=24, lr=0.0003, eps=0.001)
-    columns = [column for column in history[0] if column not in ("epoch", "2B/D", "val_loss")]
+    columns = [column for column in history[0] if column not in ("epoch", "2B/D", *validation.COLUMNS)]
     found = [[record[column] for column in columns] for record in history]
     path = GOLDEN / f"{name}.txt"
     if not path.exists():
@@ -129,7 +129,7 @@ def test_the_loss_falls_and_the_record_is_whole(fit: Fit) -> None:
     assert [record["step"] for record in history] == [3.0 * (epoch + 1) for epoch in range(15)]
     assert history[0]["2B/D"] == 1.0
     assert list(history[0]) == (
-        "epoch step lr loss contrastive in_modal cross_modal grad_norm logit_scale 2B/D val_loss".split()
+        "epoch step lr loss contrastive in_modal cross_modal grad_norm logit_scale 2B/D val_loss val_recall_10".split()
     )
 
 
@@ -137,6 +137,7 @@ def test_validation_is_the_contrastive_loss_in_eval_mode(fit: Fit) -> None:
     _, history = fit("cyclip", epochs=1, lr=1e-12)
     # All captions of an untrained model are nearly alike: three pairs score near log 3.
     assert history[0]["val_loss"] == pytest.approx(np.log(3), abs=0.5)
+    assert history[0]["val_recall_10"] == 1.0, "there are but three"
 
 
 def test_without_held_out_rows_the_log_says_so(fit: Fit, caplog: pytest.LogCaptureFixture) -> None:

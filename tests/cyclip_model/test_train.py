@@ -66,7 +66,7 @@ def test_shards_become_a_model_with_history_and_exposure(prepare: Prepare, name:
     assert (heads.load(model) is not None) == has_heads
     assert (loaded.model.logit_bias is not None) == (name == "siglip-0")
     header, *lines = (model / "history.csv").read_text().splitlines()
-    columns = ["epoch", "step", "lr", *PARTS[name], "grad_norm", "logit_scale", "2B/D", "val_loss"]
+    columns = ["epoch", "step", "lr", *PARTS[name], "grad_norm", "logit_scale", "2B/D", "val_loss", "val_recall_10"]
     assert header.split(",") == columns
     assert [line.split(",")[:2] for line in lines] == [["1", "2"], ["2", "4"]]
     assert provenance["params"][f"losses.{name[:-2]}"] == LOSSES[name[:-2]]
@@ -106,7 +106,7 @@ def test_an_empty_val_split_is_said_and_leaves_the_column_empty(
     model, provenance = run(prepare(val_rows=0), "clip-0")
     assert "the val split is empty" in caplog.text
     assert provenance["counts"]["val_rows"] == 0
-    assert all(line.endswith(",") for line in (model / "history.csv").read_text().splitlines()[1:])
+    assert all(line.endswith(",,") for line in (model / "history.csv").read_text().splitlines()[1:])
 
 
 def test_too_few_rows_leave_no_model(prepare: Prepare) -> None:
@@ -126,3 +126,19 @@ def test_an_objective_nobody_knows_is_refused(prepare: Prepare) -> None:
     root = prepare()
     with pytest.raises(ValueError, match=r"params.yaml: objectives: there is no objective 'simclr'"):
         run(root, "simclr-0")
+
+
+def test_an_entry_of_objectives_may_be_a_setting_of_one(prepare: Prepare) -> None:
+    root = prepare()
+    content = yaml.safe_load(Path("params.yaml").read_text())
+    content["losses"]["cyclip_again"] = {"objective": "cyclip", **LOSSES["cyclip"]}
+    content["losses"]["cyclip_strong"] = {"objective": "cyclip", **LOSSES["cyclip"], "lambda_in_modal": 4.0}
+    content["losses"]["aimless"] = LOSSES["cyclip"]
+    Path("params.yaml").write_text(yaml.safe_dump(content))
+    weights = {
+        name: (run(root, f"{name}-0")[0] / "open_clip_model.safetensors").read_bytes()
+        for name in ("cyclip", "cyclip_again", "cyclip_strong")
+    }
+    assert weights["cyclip"] == weights["cyclip_again"] != weights["cyclip_strong"]
+    with pytest.raises(ValueError, match=r"no objective 'aimless'.*section losses.aimless with `objective: ONE_OF"):
+        run(root, "aimless-0")
