@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install demo test test-slow soak check format clean
+.PHONY: help install demo study ablation test test-slow soak check format clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,16 @@ demo: install  ## lay the demo down and run `dvc repro`: URL lists -> shards -> 
 	dvc add --quiet data/sets/emoji
 	dvc repro
 	@echo "report: $(CURDIR)/report/index.html"
+
+study: install  ## train and compare four objectives, three seeds each; takes an hour on two cores
+	python -m cyclip_model.recipe study
+	dvc repro
+
+RECIPE ?= lambda
+ablation: install  ## train the settings of RECIPE="lambda" or "clusters", rank them by held-out pairs; reads no test set
+	python -m cyclip_model.recipe $(RECIPE)
+	dvc repro train
+	python -m cyclip_model.history
 
 test: install  ## the default tests, a few minutes
 	python -m pytest -m "not slow and not soak and not gpu and not network"

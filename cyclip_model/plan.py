@@ -10,9 +10,7 @@ Shapes: B batch, M micro-batch of a rank, L tokens, D embedding, K clusters.
 """
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -23,9 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from cyclip_model import heads, losses
 from cyclip_model.learner import Learner
 from cyclip_model.loop import TrainConfig
-from lineage import params
+from cyclip_model.recipe import path_of
+from lineage import params, stage
 
-RECIPES = Path(__file__).parent / "recipes"
 _BYTES_A_PARAMETER = 16
 """float32 weight, its gradient, and AdamW's two moments."""
 _REACHED = 0.35
@@ -82,11 +80,13 @@ def read(name: str) -> Recipe:
     Raises:
         ValueError: there is none, or its file has a mistake.
     """
-    path = RECIPES / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(each.stem for each in RECIPES.glob("*.yaml")))
-        raise ValueError(f"--plan {name}: there is no such recipe; recipes: {known}")
-    return params.build(Recipe, params.parse_yaml(path.read_text(encoding="utf-8")), name, path)
+    path = path_of(name)
+    content = params.parse_yaml(path.read_text(encoding="utf-8"))
+    if "rows" not in content:
+        raise ValueError(f"--plan {name}: {path} is a study, not a training: it names no rows")
+    content["objective"] = content.pop("objectives")[0]
+    content["losses"] = content.pop(f"losses.{content['objective']}")
+    return params.build(Recipe, content, name, path)
 
 
 def plan(recipe: Recipe, gpu: Gpu) -> Plan:
@@ -162,11 +162,6 @@ def loss_bytes(recipe: Recipe) -> float:
     return float(features + tiles + clusters)
 
 
-def is_asked(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for a plan rather than for the stage."""
-    return any(word.split("=")[0] == "--plan" for word in arguments)
-
-
 def main(
     name: Annotated[str, typer.Option("--plan", metavar="RECIPE", help="a file of cyclip_model/recipes")],
     gpu: Annotated[str, typer.Option(help=f"one of {', '.join(GPUS)}")] = "a100-80gb",
@@ -194,3 +189,9 @@ def shown(name: str, recipe: Recipe, found: Plan, gpu_name: str) -> str:
         f"time         {found.hours:,.0f} h on {config.processes} x {gpu_name}, at {_REACHED:.0%} of its peak of "
         f"{gpu.tflops:g} TFLOP/s (an estimate)\n"
     )
+
+
+if __name__ == "__main__":
+    from cyclip_model.plan import main  # not __main__.main: what pickles needs an importable name
+
+    stage.command(main)

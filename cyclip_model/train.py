@@ -6,10 +6,11 @@ python -m cyclip_model.train --plan cyclip-cc3m --gpu a100-80gb      # what a re
 
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
 
-from cyclip_model import plan, training
+from cyclip_model import training
 from cyclip_model.loop import TrainConfig
 from lineage import files, params, stage
 
@@ -34,4 +35,7 @@ def main(root_json: Path, shards: Path, model: Path, provenance: Path) -> None:
 if __name__ == "__main__":
     from cyclip_model.train import main  # not __main__.main: pickle needs an importable name
 
-    stage.command(plan.main if plan.is_asked(sys.argv) else main)
+    if any(word.split("=")[0] == "--plan" for word in sys.argv):
+        runpy.run_module("cyclip_model.plan", run_name="__main__")  # by name: no training depends on how it is planned
+    else:
+        stage.command(main)

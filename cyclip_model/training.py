@@ -38,7 +38,7 @@ def parse_name(name: str) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
-def objective_of(name: str) -> tuple[losses.Objective, Any]:
+def objective_of(name: str, path: Path = params.PARAMS) -> tuple[losses.Objective, Any]:
     """What an entry of `objectives` in params.yaml stands for, with its config from section losses.NAME.
 
     An entry is an objective's name, or one of your own whose section says which it is: `losses.cyclip_strong:
@@ -48,16 +48,16 @@ def objective_of(name: str) -> tuple[losses.Objective, Any]:
         ValueError: there is no such objective, or the section has a mistake; names the key.
     """
     if name in losses.OBJECTIVES:
-        return losses.OBJECTIVES[name], params.load(f"losses.{name}", losses.OBJECTIVES[name].config)
-    section = params.section("losses").get(name)
+        return losses.OBJECTIVES[name], params.load(f"losses.{name}", losses.OBJECTIVES[name].config, path)
+    section = params.section("losses", path).get(name)
     if not isinstance(section, dict) or "objective" not in section:
         raise ValueError(
-            f"params.yaml: objectives: there is no objective {name!r}; choose from {', '.join(losses.OBJECTIVES)}, or "
+            f"{path}: objectives: there is no objective {name!r}; choose from {', '.join(losses.OBJECTIVES)}, or "
             f"give it a section losses.{name} with `objective: ONE_OF_THEM`"
         )
     objective = losses.objective(str(section["objective"]))
     content = {key: value for key, value in section.items() if key != "objective"}
-    return objective, params.build(objective.config, content, f"losses.{name}", params.PARAMS)
+    return objective, params.build(objective.config, content, f"losses.{name}", path)
 
 
 def launch(root_json: Path, shards: Path, name: str, scratch: Path, num_processes: int) -> None:
