@@ -202,6 +202,21 @@ def test_rows_of_a_section_are_in_natural_order() -> None:
     ]
 
 
+def test_what_training_measured_is_shown_after_the_tests(project: Path) -> None:
+    for name, value in VALUES.items():
+        content, none = metrics(value), {"n": None, "chance": None, "majority": None}
+        leaves = {"loss": {**none, "value": 2.5 + value}, "recall_10": {**none, "value": value}}
+        content["sets"]["a_first"] = {"history": {"val": {"last_epoch": leaves}}}
+        (project / "results" / name / "metrics.json").write_text(json.dumps(content))
+    out = run("report")
+    lines = (out / "report.md").read_text().splitlines()
+    assert "| val split | last epoch | loss | 2.750 ± 0.071 | 2.750 ± 0.000 |  |  |  |  |" in lines
+    assert "| val split | last epoch | R@10 | 25.0 ± 7.1 | 25.0 ± 0.0 |  |  |  |  |" in lines
+    assert lines.index("## emoji: the headline") < lines.index("## a\\_first: Validation")
+    assert "## a\\_first: the headline" not in lines
+    assert "a_first,history,val,last_epoch,loss,clip,0,,2.7,," in (out / "metrics.csv").read_text().splitlines()
+
+
 def test_confidence_is_checked() -> None:
     with pytest.raises(ValueError, match="confidence"):
         CompareConfig(confidence=95.0)
