@@ -29,6 +29,7 @@ from cyclip_model.ranks import Ranks, shared, synchronised
 from cyclip_model.step import backward
 from cyclip_model.timings import Clock
 from cyclip_model.towers import PreprocessConfig, TowersConfig
+from cyclip_model.warm_start import WarmStartConfig
 from lineage import stage
 
 logger = logging.getLogger("clipline")
@@ -72,6 +73,8 @@ class TrainConfig:
     """Whether torch.compile makes the towers' kernels; takes a minute or two first."""
     ema_decay: float
     """Of the weights' moving average a step, 0..1; above 0, it is the average that is validated and kept."""
+    warm_start: WarmStartConfig | None
+    """What model the towers start from; null for fresh ones."""
     augment: AugmentConfig
     towers: TowersConfig
     preprocess: PreprocessConfig

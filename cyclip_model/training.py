@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from cyclip_model import data, heads, loop, losses, model_folder, ranks, towers
+from cyclip_model import data, heads, loop, losses, model_folder, ranks, towers, warm_start
 from cyclip_model.determinism import reproducible
 from cyclip_model.learner import Learner
 from cyclip_model.loop import Record, TrainConfig
-from lineage import files, params, records, stage
+from lineage import files, params, stage
 
 MODEL_NAME = re.compile(r"([a-z][a-z0-9_]{0,30})-(0|[1-9][0-9]{0,8})")
 OUT, ACCOUNT = "out", "account.json"
@@ -63,6 +63,10 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
             trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
             clusters = objective.nclip(loss_config) if objective.nclip else None
             made_heads = heads.build(config.towers.embed_dim, clusters.head, seed) if clusters else None
+            parent = None
+            if config.warm_start:
+                head, folder = clusters.head if clusters else None, scratch / f"parent-{mine.rank}"
+                parent = warm_start.apply(config.warm_start, trained.model, made_heads, head, folder)
             learner = Learner(trained.model, made_heads, is_bf16=config.precision == "bf16")
             listed = data.verified(root_json, shards)
             rows, held_out = (data.read(shards, listed, split, trained) for split in ("train", "val"))
@@ -75,8 +79,9 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
     model_folder.write(made, trained.model, model_cfg, config, history)
     if clusters and made_heads:
         heads.save(heads.Saved(made_heads, clusters.temperature, objective.compares_clusters), made, clusters.head)
-    records.write_table(model_folder.exposure_table(rows, drawn), made / "exposure.parquet")
-    files.write_json(scratch / ACCOUNT, _account(rows, held_out, drawn, history))
+    warm_start.write_exposure(model_folder.exposure_table(rows, drawn), parent, made)
+    started = {"warm_start": parent.account} if parent else {}
+    files.write_json(scratch / ACCOUNT, {**_account(rows, held_out, drawn, history), **started})
 
 
 def _account(
