@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cyclip_model import augment, checkpoint, data, losses, optim
 from cyclip_model.augment import AugmentConfig
+from cyclip_model.events import Scalars
 from cyclip_model.learner import Learner
 from cyclip_model.losses import across
 from cyclip_model.ranks import Ranks, shared, synchronised
@@ -105,6 +106,8 @@ class Recipe(NamedTuple):
     """This process among those that train together."""
     timings: Path | None = None
     """Where a line of JSON an epoch says how fast it went: a clock's words, kept out of every result."""
+    scalars: Scalars | None = None
+    """What every step's scalars are told to, for people."""
 
 
 Record = dict[str, float]
@@ -223,6 +226,9 @@ def _epoch(state: _State, rows: data.Rows, recipe: Recipe, epoch: int, checkpoin
         values = across.averaged(torch.stack([value.float() for value in parts.values()])).tolist()
         steps.append({**dict(zip(parts, values, strict=True)), "grad_norm": norm})
         _refuse_nan(steps[-1], step, epoch, [rows.uid[row] for row in batch])
+        if recipe.scalars:
+            scale = float(state.learner.towers.logit_scale.detach().exp())
+            recipe.scalars(step, {**steps[-1], "lr": rate, "logit_scale": scale})
         if time.monotonic() - saved_at > _SAVE_EVERY_S:
             state.save(checkpoint_path)
             saved_at = time.monotonic()

@@ -7,6 +7,7 @@ is how stage train starts several; one it runs itself.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cyclip_model import data, heads, loop, losses, model_folder, ranks, towers, warm_start
+from cyclip_model import data, events, heads, loop, losses, model_folder, ranks, towers, warm_start
 from cyclip_model.determinism import reproducible
 from cyclip_model.learner import Learner
 from cyclip_model.loop import Record, TrainConfig
@@ -57,8 +58,12 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
     mine = ranks.join()
     try:
         timings = stage.WORK / "timings" / f"train-{name}.jsonl"
-        recipe = loop.Recipe(config, lambda features: objective.parts(features, loss_config), seed, mine, timings)
-        with reproducible(config.threads):
+        is_told = events.is_asked() and not mine.rank
+        telling = events.writer(stage.WORK / "tensorboard" / name) if is_told else contextlib.nullcontext()
+        with telling as scalars, reproducible(config.threads):
+            recipe = loop.Recipe(
+                config, lambda features: objective.parts(features, loss_config), seed, mine, timings, scalars
+            )
             model_cfg = {**config.towers.model_cfg(), **(objective.model_cfg or {})}
             trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
             clusters = objective.nclip(loss_config) if objective.nclip else None
