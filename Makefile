@@ -35,7 +35,7 @@ RECIPE ?= lambda
 ablation: install  ## train the settings of RECIPE="lambda" or "clusters", rank them by held-out pairs; reads no test set
 	python -m cyclip_model.recipe $(RECIPE)
 	dvc repro train
-	python -m cyclip_model.history
+	python -m cyclip_model.ranking
 
 test: install  ## the default tests, a few minutes
 	python -m pytest -m "not slow and not soak and not gpu and not network"

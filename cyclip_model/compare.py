@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cyclip_model import plots, report
+from cyclip_model import differences, findings, plots, report
 from cyclip_model.results import Table, csv_text, read
 from lineage import files, params, stage
 
@@ -14,7 +14,8 @@ class CompareConfig:
     """Section compare."""
 
     confidence: float
-    """Of the interval that the number of test rows alone leaves around an accuracy, 0 to 1."""
+    """Of all intervals, 0 to 1: what the number of test rows alone leaves around an accuracy, and what seeds leave
+    around a difference; one less it is the level of all claims of differences together."""
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
@@ -22,14 +23,17 @@ class CompareConfig:
 
 
 def write(table: Table, rows: list[dict[str, Any]], out: Path, confidence: float) -> None:
-    """Writes index.html, report.md, metrics.csv and the plots under out."""
-    drawn = plots.draw(table)
+    """Writes index.html, report.md, metrics.csv, differences.csv and the plots under out."""
+    found = differences.against_first(table, report.headline_keys(table), confidence)
+    drawn = plots.draw(table, found, confidence)
     for name, svg in drawn.items():
         files.write_text(out / f"{name}.svg", svg)
-    content = report.content(table, confidence)
+    content = {**report.content(table, confidence), **findings.shown(table, found, confidence)}
     files.write_text(out / "index.html", report.html(content, drawn))
     files.write_text(out / "report.md", report.markdown(content, list(drawn)))
     files.write_text(out / "metrics.csv", csv_text(rows))
+    compared = differences.csv_rows(found, table.objectives[0])
+    files.write_text(out / "differences.csv", csv_text(compared, differences.CSV_HEADER))
 
 
 def main(results: Path, out: Path, provenance: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from cyclip_model import encode, heads
+from cyclip_model import encode, heads, history
 from cyclip_model.benchmarks import KNOWN, NOVEL, ROWS, TRAIN
 from cyclip_model.determinism import reproducible
 from cyclip_model.heads import Saved
@@ -159,12 +159,17 @@ def model_facts(loaded: "Loaded", folder: Path) -> dict[str, Any]:
     return facts
 
 
-def write(found: Mapping[str, Results], facts: Mapping[str, Any], out: Path, predictions: Path) -> int:
+def write(found: Mapping[str, Results], model: Mapping[str, Any], out: Path, predictions: Path) -> int:
     """Writes metrics.json under out, and the predictions beside; returns their number.
 
     They are apart because DVC takes every file of a metrics folder for metrics.
+
+    Args:
+        found: what the protocols found, by set.
+        model: what metrics.json says besides: the model's facts as `model`, what its training measured as `sets`.
     """
-    files.write_json(out / "metrics.json", {"model": facts, "sets": {name: of.metrics for name, of in found.items()}})
+    sets = {**{name: of.metrics for name, of in found.items()}, **model["sets"]}
+    files.write_json(out / "metrics.json", {"model": model["model"], "sets": sets})
     rows = [{"set": name, **row} for name, of in found.items() for row in of.predictions]
     records.write_table(pa.Table.from_pylist(rows, schema=PREDICTIONS), predictions)
     return len(rows)
@@ -177,6 +182,8 @@ def main(model: Path, benchmarks: Path, out: Path, predictions: Path, provenance
     config, sets = params.load("evaluate", EvaluateConfig), params.names("sets")
     if not sets:
         raise ValueError("params.yaml: sets is empty: list at least one folder of data/sets to evaluate on")
+    if history.SET in sets:
+        raise ValueError(f"params.yaml: sets: {history.SET} is what the report calls the val split; rename that set")
     stage.prune(benchmarks, sets)
     settings = {"evaluate": config, "sets": sets}
     deps, outs = [model, benchmarks], [out, predictions]
@@ -194,7 +201,8 @@ def main(model: Path, benchmarks: Path, out: Path, predictions: Path, provenance
             num_pictures += sum(len(part.uids) for part in (encoded.train, *encoded.tests.values()))
             found[name] = run(encoded, config.protocols)
         made, answers = this.scratch / "out", this.scratch / "predictions.parquet"
-        num_predictions = write(found, model_facts(loaded, model), made, answers)
+        said = {"model": model_facts(loaded, model), "sets": history.as_sets(model)}
+        num_predictions = write(found, said, made, answers)
         this.account(rows_in=num_listed, kept=num_pictures, predictions=num_predictions)
         this.publish(made, out)
         this.publish(answers, predictions)

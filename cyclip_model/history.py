@@ -1,83 +1,50 @@
-"""What the held-out pairs say of all models: to choose settings by, before any test set is read.
+"""What training measured of itself on the val split, as one more set of results beside the test sets.
 
-dvc repro train && python -m cyclip_model.history      # the best first
-python -m cyclip_model.history --by val_loss           # within one objective: losses of two do not compare
+history.csv does not say how many rows its numbers are of, nor what chance would reach: neither does a row made of it.
 """
 
 import csv
-import statistics
-from collections.abc import Sequence
+import math
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Any
 
-import typer
+from cyclip_model.metrics.baselines import DIGITS
 
-from cyclip_model import validation
-from lineage import params, stage
-
-MODELS = Path("models")
+SET, PROTOCOL, PART, VARIANT = "val", "history", "val", "last_epoch"
+PREFIX = "val_"
 
 
-class Row(NamedTuple):
-    """One entry of `objectives` over the seeds that are trained."""
-
-    name: str
-    values: dict[str, list[float]]
-    """By column of history.csv, the last epoch's, one a seed."""
-
-
-def read(folder: Path, names: Sequence[str], seeds: Sequence[int]) -> list[Row]:
-    """What the models in folder ended with.
+def last_epoch(folder: Path) -> dict[str, float]:
+    """Metric -> value of the last epoch's `val_*` columns, without that prefix; of those that have a number.
 
     Raises:
-        ValueError: a model that the params list is not there, or had no held-out pairs.
+        ValueError: a column holds something else than numbers.
     """
-    return [Row(name, _joined([_last(folder / f"{name}-{seed}" / "history.csv") for seed in seeds])) for name in names]
-
-
-def _last(path: Path) -> dict[str, float]:
+    path = folder / "history.csv"
     if not path.is_file():
-        raise ValueError(f"{path} is missing: `dvc repro train@{path.parent.name}` makes it")
-    with path.open(encoding="utf-8") as lines:
-        last = list(csv.DictReader(lines))[-1]
-    if not all(last.get(column) for column in validation.COLUMNS):
-        raise ValueError(f"{path} has no validation: select.val_frac holds too few pairs out")
-    return {column: float(value) for column, value in last.items() if value}
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        last = list(csv.DictReader(file))[-1:]
+    found = {}
+    for column, text in (last[0] if last else {}).items():
+        if column.startswith(PREFIX) and text:
+            found[column.removeprefix(PREFIX)] = _number(text, column, path)
+    return found
 
 
-def _joined(ends: list[dict[str, float]]) -> dict[str, list[float]]:
-    return {column: [end[column] for end in ends] for column in ends[0]}
+def _number(text: str, column: str, path: Path) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{path}: {column} of the last epoch is {text!r}, not a number; train the model again")
+    return number
 
 
-def table(rows: list[Row], by: str) -> str:
-    """Mean and deviation over seeds in Markdown, the best first: the highest recall, or the lowest loss.
-
-    Raises:
-        ValueError: `by` is no column of all rows.
-    """
-    lacking = [row.name for row in rows if by not in row.values]
-    if lacking:
-        raise ValueError(f"--by {by}: {lacking[0]} has no such column; it has {', '.join(rows[0].values)}")
-    ordered = sorted(rows, key=lambda row: statistics.fmean(row.values[by]), reverse="recall" in by)
-    columns = list(dict.fromkeys((by, *validation.COLUMNS)))
-    lines = [f"| model | {' | '.join(columns)} | seeds |", f"|{'---|' * (len(columns) + 2)}"]
-    for row in ordered:
-        cells = [_cell(row.values[column]) for column in columns]
-        lines.append(f"| {row.name} | {' | '.join(cells)} | {len(row.values[by])} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(values: list[float]) -> str:
-    mean = f"{statistics.fmean(values):.4g}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.2g}"
-
-
-def main(by: Annotated[str, typer.Option(help="column of history.csv that orders the rows")] = "val_recall_10") -> None:
-    """Shows what all models that params.yaml lists end with on held-out pairs."""
-    typer.echo(table(read(MODELS, params.names("objectives"), params.seeds()), by), nl=False)
-
-
-if __name__ == "__main__":
-    from cyclip_model.history import main  # not __main__.main: what pickles needs an importable name
-
-    stage.command(main)
+def as_sets(folder: Path) -> dict[str, Any]:
+    """{set: its metrics} in the form of metrics.json; empty where the model has no history or held nothing out."""
+    found = last_epoch(folder)
+    levels = {"n": None, "chance": None, "majority": None}
+    leaves = {name: {**levels, "value": round(value, DIGITS)} for name, value in found.items()}
+    return {SET: {PROTOCOL: {PART: {VARIANT: leaves}}}} if leaves else {}

@@ -23,12 +23,14 @@ from torch import Tensor
 from cyclip_model import augment, checkpoint, data, losses, optim, validation
 from cyclip_model.augment import AugmentConfig
 from cyclip_model.average import Average
+from cyclip_model.events import Scalars
 from cyclip_model.learner import Learner
 from cyclip_model.losses import across
 from cyclip_model.ranks import Ranks, shared, synchronised
 from cyclip_model.step import backward
 from cyclip_model.timings import Clock
 from cyclip_model.towers import PreprocessConfig, TowersConfig
+from cyclip_model.warm_start import WarmStartConfig
 from lineage import stage
 
 logger = logging.getLogger("clipline")
@@ -72,6 +74,8 @@ class TrainConfig:
     """Whether torch.compile makes the towers' kernels; takes a minute or two first."""
     ema_decay: float
     """Of the weights' moving average a step, 0..1; above 0, it is the average that is validated and kept."""
+    warm_start: WarmStartConfig | None
+    """What model the towers start from; null for fresh ones."""
     augment: AugmentConfig
     towers: TowersConfig
     preprocess: PreprocessConfig
@@ -104,6 +108,8 @@ class Recipe(NamedTuple):
     """Of the softmax over clusters, for an objective that compares pictures and texts by them."""
     timings: Path | None = None
     """Where a line of JSON an epoch says how fast it went: a clock's words, kept out of every result."""
+    scalars: Scalars | None = None
+    """What every step's scalars are told to, for people."""
 
 
 Record = dict[str, float]
@@ -219,6 +225,9 @@ def _epoch(state: _State, rows: data.Rows, recipe: Recipe, epoch: int, checkpoin
         values = across.averaged(torch.stack([value.float() for value in parts.values()])).tolist()
         steps.append({**dict(zip(parts, values, strict=True)), "grad_norm": norm})
         _refuse_nan(steps[-1], step, epoch, [rows.uid[row] for row in batch])
+        if recipe.scalars:
+            scale = float(state.learner.towers.logit_scale.detach().exp())
+            recipe.scalars(step, {**steps[-1], "lr": rate, "logit_scale": scale})
         if time.monotonic() - saved_at > _SAVE_EVERY_S:
             state.save(checkpoint_path)
             saved_at = time.monotonic()

@@ -10,8 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cyclip_model.report import HEADLINE, INK, PARTS, PROTOCOLS, metric_words, words
-from cyclip_model.results import Cell, Table
+from cyclip_model.differences import Difference
+from cyclip_model.report import (
+    HEADLINE,
+    INK,
+    PARTS,
+    PROTOCOLS,
+    headline_keys,
+    headline_label,
+    metric_words,
+    set_names,
+    words,
+)
+from cyclip_model.results import Cell, Key, Table
 
 COLOURS = ("#4C78A8", "#F58518", "#54A24B", "#B279A2", "#E45756", "#72B7B2", "#9D755D", "#EECA3B")
 """One an objective, told apart by most colour-blind readers, visible on black and on white."""
@@ -39,11 +50,20 @@ VOTES = (("novel", "members"), ("novel", "prompt"), ("twemoji", "names"))
 """(part, variant) of the consistency plot."""
 
 
-def draw(table: Table) -> dict[str, str]:
-    """Name -> SVG text of every plot, for the first set of the table."""
-    name = min(key[0] for key in table.cells)
+def draw(table: Table, found: Sequence[Difference], confidence: float) -> dict[str, str]:
+    """Name -> SVG text of every plot, for the first set of the report.
+
+    Args:
+        table: results of all models.
+        found: every objective against the first; drawn where several seeds give intervals.
+        confidence: of those intervals.
+    """
+    name = set_names(table)[0]
     with mpl.rc_context(STYLE):
-        figures = {"headline": headline(table, name), "shift": shift(table, name), "consistency": votes(table, name)}
+        figures = {"headline": headline(table, name)}
+        if any(one.p_holm is not None and one.key[0] == name for one in found):
+            figures["differences"] = differences(table, name, found, confidence)
+        figures |= {"shift": shift(table, name), "consistency": votes(table, name)}
         return {plot: _svg(figure) for plot, figure in figures.items()}
 
 
@@ -64,7 +84,7 @@ def headline(table: Table, name: str) -> Figure:
             place = row + (number - (len(table.objectives) - 1) / 2) * height
             _bar(axes, table.cells[key].get(objective), place, 0.9 * height, _colour(number))
         _levels(axes, next(iter(table.cells[key].values())), row)
-    axes.set_yticks(range(len(keys)), [_headline_label(key[1:]) for key in keys])
+    axes.set_yticks(range(len(keys)), [_headline_label(key) for key in keys])
     axes.set_ylim(len(keys) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel("%")
@@ -72,10 +92,8 @@ def headline(table: Table, name: str) -> Figure:
     return figure
 
 
-def _headline_label(key: Sequence[str]) -> str:
-    protocol, part, variant, metric = key
-    way = f", {words(variant)}" if protocol == "retrieval" else ""
-    return f"{PROTOCOLS[protocol][0]}{way}, {metric_words(metric)}\n{PARTS[part]}"
+def _headline_label(key: Key) -> str:
+    return f"{headline_label(key)}\n{PARTS[key[2]]}"
 
 
 def _bar(axes: Axes, cell: Cell | None, place: float, height: float, colour: str) -> None:
@@ -90,6 +108,44 @@ def _levels(axes: Axes, cell: Cell, row: int) -> None:
     for level, style in ((cell.chance, "-"), (cell.majority, ":")):
         if level is not None:
             axes.plot([100 * level] * 2, [row - 0.45, row + 0.45], color=INK, linestyle=style, linewidth=1.6)
+
+
+def differences(table: Table, name: str, found: Sequence[Difference], confidence: float) -> Figure:
+    """Every objective less the first, in points, with the interval that seeds leave; filled where it is shown."""
+    keys = [key for key in headline_keys(table) if key[0] == name]
+    by_place = {(one.key, one.objective): one for one in found}
+    others = table.objectives[1:]
+    gap = 0.7 / max(len(others), 1)
+    figure = Figure(figsize=(8.5, 1.1 + 0.5 * len(keys)), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(0, color=INK, linewidth=1.2)
+    for row, key in enumerate(keys):
+        for number, objective in enumerate(others):
+            place = row + (number - (len(others) - 1) / 2) * gap
+            _interval(axes, by_place.get((key, objective)), place, _colour(number + 1), confidence)
+    axes.set_yticks(range(len(keys)), [_headline_label(key) for key in keys])
+    axes.set_ylim(len(keys) - 0.5, -0.5)
+    axes.hlines(
+        [row + 0.5 for row in range(len(keys) - 1)], 0, 1, INK, transform=axes.get_yaxis_transform(), linewidth=0.2
+    )
+    axes.set_xlabel(f"percentage points more than {table.objectives[0]}")
+    handles = [Line2D([], [], color=_colour(number + 1), linewidth=5, label=each) for number, each in enumerate(others)]
+    handles += [_mark("shown", INK), _mark("not shown", "none")]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    return figure
+
+
+def _mark(label: str, face: str) -> Line2D:
+    return Line2D([], [], color=INK, marker="o", linestyle="", markersize=5, label=label, markerfacecolor=face)
+
+
+def _interval(axes: Axes, one: Difference | None, place: float, colour: str, confidence: float) -> None:
+    if one is None:
+        return
+    if one.low is not None and one.high is not None:
+        axes.plot([100 * one.low, 100 * one.high], [place, place], color=colour, linewidth=1.6)
+    face = colour if one.is_shown(confidence) else "none"
+    axes.plot(100 * one.mean, place, "o", color=colour, markerfacecolor=face, markersize=5)
 
 
 def shift(table: Table, name: str) -> Figure:

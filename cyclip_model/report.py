@@ -36,6 +36,10 @@ PROTOCOLS = {
     "hierarchy": ("Fine and coarse", "fine: within the true category; coarse: category of the best subcategory"),
     "consistency": ("Consistency", "zero-shot label = vote of the k nearest training pictures, right or wrong"),
     "geometry": ("Geometry", "of picture and caption embeddings; not percentages"),
+    "history": (
+        "Validation",
+        "what training itself measured on the val split after its last epoch; a loss is no percentage",
+    ),
 }
 """Protocol -> heading and meaning, in the order of the report."""
 PARTS = {
@@ -45,20 +49,32 @@ PARTS = {
     "novel": "new emoji",
     "novel_twemoji": "new emoji, new artist",
     "novel_lineart": "new emoji, line art",
+    "val": "val split",
 }
 INK = "#757575"
 """Colour of text and lines in the plots: readable on black and on white; inside the page they take the page's own."""
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>&#|])")
 
 
+def headline_keys(table: Table) -> list[Key]:
+    """The headline's metrics of every set that has them, in the order of the report: what claims are made from."""
+    return [(name, *rest) for name in set_names(table) for rest in HEADLINE if (name, *rest) in table.cells]
+
+
+def set_names(table: Table) -> list[str]:
+    """Names of the sets, those with headline metrics first."""
+    with_headline = {key[0] for key in table.cells if key[1:] in HEADLINE}
+    return sorted({key[0] for key in table.cells}, key=lambda name: (name not in with_headline, name))
+
+
 def content(table: Table, confidence: float) -> dict[str, Any]:
-    """Everything the templates show, already spelled."""
+    """What the templates show of every model, already spelled."""
     return {
         "objectives": table.objectives,
         "seeds": table.seeds,
         "confidence": f"{100 * confidence:g} %",
         "models": models(table),
-        "sets": [one_set(table, name, confidence) for name in sorted({key[0] for key in table.cells})],
+        "sets": [one_set(table, name, confidence) for name in set_names(table)],
     }
 
 
@@ -98,37 +114,42 @@ def _place(key: Key) -> tuple[int, str, list[tuple[str, int]]]:
 def _row(table: Table, key: Key, confidence: float) -> dict[str, Any]:
     cells = table.cells[key]
     _, protocol, part, variant, metric = key
-    some = next(iter(cells.values()))
+    some, share = next(iter(cells.values())), is_share(key)
     return {
         "protocol": PROTOCOLS.get(protocol, (protocol,))[0],
         "part": PARTS.get(part, part),
         "part_id": part,
         "variant": words(variant),
         "metric": metric_words(metric),
-        "values": [value(cells.get(objective), protocol) for objective in table.objectives],
-        "chance": spelled(_mean([cell.chance for cell in cells.values()]), protocol),
-        "majority": spelled(some.majority, protocol),
-        "n": f"{some.n:,}",
-        "margin": "" if protocol == "geometry" else f"± {100 * _margin(cells, confidence):.1f}",
+        "values": [value(cells.get(objective), share) for objective in table.objectives],
+        "chance": spelled(_mean([cell.chance for cell in cells.values()]), share),
+        "majority": spelled(some.majority, share),
+        "n": "" if some.n is None else f"{some.n:,}",
+        "margin": f"± {100 * _margin(cells, some.n, confidence):.1f}" if share and some.n else "",
     }
 
 
-def value(cell: Cell | None, protocol: str) -> str:
+def is_share(key: Key) -> bool:
+    """Whether a metric is a share of rows, and a percentage in the report."""
+    return key[1] != "geometry" and "loss" not in key[4]
+
+
+def value(cell: Cell | None, share: bool) -> str:
     """Mean over seeds, and ± their standard deviation where there are several; a dash for what was not measured."""
     if cell is None:
         return "–"
-    mean = spelled(cell.mean, protocol)
-    return mean if cell.spread is None else f"{mean} ± {spelled(cell.spread, protocol, like=cell.mean)}"
+    mean = spelled(cell.mean, share)
+    return mean if cell.spread is None else f"{mean} ± {spelled(cell.spread, share, like=cell.mean)}"
 
 
-def spelled(number: float | None, protocol: str, like: float | None = None) -> str:
+def spelled(number: float | None, share: bool, like: float | None = None) -> str:
     """A percentage with one decimal (two where it, or the number it stands beside, is below 1 %); empty for None.
 
-    What geometry measures is no share: three decimals.
+    What is no share of rows has three decimals.
     """
     if number is None:
         return ""
-    if protocol == "geometry":
+    if not share:
         return f"{number:.3f}"
     small = 0 < (number if like is None else like) < 0.01
     return f"{100 * number:.2f}" if small else f"{100 * number:.1f}"
@@ -151,10 +172,17 @@ def _mean(levels: list[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _margin(cells: Mapping[str, Cell], confidence: float) -> float:
+def _margin(cells: Mapping[str, Cell], n: int, confidence: float) -> float:
     """Half width of the widest objective's normal interval for a share of n rows."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    return max(z * sqrt(cell.mean * (1 - cell.mean) / cell.n) for cell in cells.values())
+    return max(z * sqrt(cell.mean * (1 - cell.mean) / n) for cell in cells.values())
+
+
+def headline_label(key: Key) -> str:
+    """A headline metric in words: Retrieval, image → text, R@10."""
+    _, protocol, _, variant, metric = key
+    way = f", {words(variant)}" if protocol == "retrieval" else ""
+    return f"{PROTOCOLS[protocol][0]}{way}, {metric_words(metric)}"
 
 
 def html(shown: Mapping[str, Any], drawn: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 import csv
 import io
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,18 @@ CSV_HEADER = "set protocol part variant metric objective seed n value chance maj
 class Cell:
     """One metric of one objective over its seeds."""
 
-    values: list[float]
-    """One a seed, in the order of the seeds."""
+    by_seed: dict[int, float]
+    """Its value of every seed that has one, in the order of the seeds."""
     chances: list[float]
     """One a seed; empty where chance is meaningless."""
     majority: float | None
-    n: int
+    n: int | None
+    """Test rows; None where the value does not say how many it is of."""
+
+    @property
+    def values(self) -> list[float]:
+        """One a seed, in the order of the seeds."""
+        return list(self.by_seed.values())
 
     @property
     def mean(self) -> float:
@@ -97,14 +103,14 @@ def _grouped(rows: Iterable[dict[str, Any]]) -> list[tuple[Any, list[dict[str, A
 
 def _cell(leaves: list[dict[str, Any]]) -> Cell:
     chances = [leaf["chance"] for leaf in leaves if leaf["chance"] is not None]
-    values = [leaf["value"] for leaf in leaves]
-    return Cell(values=values, chances=chances, majority=leaves[0]["majority"], n=leaves[0]["n"])
+    by_seed = {leaf["seed"]: leaf["value"] for leaf in leaves}
+    return Cell(by_seed=by_seed, chances=chances, majority=leaves[0]["majority"], n=leaves[0]["n"])
 
 
-def csv_text(rows: list[dict[str, Any]]) -> str:
-    """Rows as CSV: sorted, empty where a level is meaningless."""
+def csv_text(rows: list[dict[str, Any]], header: Sequence[str] = CSV_HEADER) -> str:
+    """Rows as CSV: sorted by their first seven columns, empty where a number is meaningless."""
     target = io.StringIO()
-    writer = csv.DictWriter(target, CSV_HEADER, lineterminator="\n")
+    writer = csv.DictWriter(target, header, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(sorted(rows, key=lambda row: [row[name] for name in CSV_HEADER[:7]]))
+    writer.writerows(sorted(rows, key=lambda row: [row[name] for name in header[:7]]))
     return target.getvalue()

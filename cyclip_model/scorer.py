@@ -19,6 +19,8 @@ from cyclip_model.learner import Learner
 from cyclip_model.loop import TrainConfig
 from lineage import params, records, stage
 
+KEYS = external.Keys("scorer.external", "scorer.external_sha256")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScorerConfig:
@@ -63,11 +65,7 @@ def take(name: str, sha256: str | None, made: Path, scratch: Path) -> dict[str, 
     Raises:
         ValueError: there is no such model, or its weights have another sha256.
     """
-    found = external.load(name, scratch)
-    if sha256 is not None and found.sha256 != sha256:
-        raise ValueError(
-            f"scorer.external: the weights of {name} have sha256 {found.sha256}, not scorer.external_sha256"
-        )
+    found = external.load(name, scratch, KEYS, sha256)
     towers.save(found.model, made, found.model_cfg, found.preprocess_cfg, arch=found.arch)
     records.write_table(records.EXPOSURE.empty_table(), made / "exposure.parquet")
     return {"rows_in": 0, "kept": 0, "external": {"name": name, "sha256": found.sha256}}
@@ -86,6 +84,8 @@ def fit(config: TrainConfig, seed: int, raw_dir: Path, uids: list[str], made: Pa
         )
     if config.processes > 1:
         raise ValueError("params.yaml: scorer.train.processes must be 1: the scorer is trained by one process")
+    if config.warm_start is not None:
+        raise ValueError("params.yaml: scorer.train.warm_start must be null: a model for the scorer is scorer.external")
     recipe = loop.Recipe(config, lambda features: {"loss": losses.clip_loss(*features[:3])}, seed, ranks.join())
     with reproducible(config.threads):
         model_cfg = config.towers.model_cfg()

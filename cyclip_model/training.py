@@ -7,6 +7,7 @@ is how stage train starts several; one it runs itself.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -16,11 +17,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from cyclip_model import data, heads, loop, losses, model_folder, ranks, towers
+from cyclip_model import data, events, heads, loop, losses, model_folder, ranks, towers, warm_start
 from cyclip_model.determinism import reproducible
 from cyclip_model.learner import Learner
 from cyclip_model.loop import Record, TrainConfig
-from lineage import files, params, records, stage
+from lineage import files, params, stage
 
 MODEL_NAME = re.compile(r"([a-z][a-z0-9_]{0,30})-(0|[1-9][0-9]{0,8})")
 OUT, ACCOUNT = "out", "account.json"
@@ -86,11 +87,17 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
         def parts(features: losses.Features) -> dict[str, Tensor]:
             return objective.parts(features, loss_config)
 
-        recipe = loop.Recipe(config, parts, seed, mine, temperature, timings)
-        with reproducible(config.threads):
+        is_told = events.is_asked() and not mine.rank
+        telling = events.writer(stage.WORK / "tensorboard" / name) if is_told else contextlib.nullcontext()
+        with telling as scalars, reproducible(config.threads):
+            recipe = loop.Recipe(config, parts, seed, mine, temperature, timings, scalars)
             model_cfg = {**config.towers.model_cfg(), **(objective.model_cfg or {})}
             trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
             made_heads = heads.build(config.towers.embed_dim, clusters.head, seed) if clusters else None
+            parent = None
+            if config.warm_start:
+                head, folder = clusters.head if clusters else None, scratch / f"parent-{mine.rank}"
+                parent = warm_start.apply(config.warm_start, trained.model, made_heads, head, folder)
             learner = Learner(trained.model, made_heads, is_bf16=config.precision == "bf16")
             listed = data.verified(root_json, shards)
             rows, held_out = (data.read(shards, listed, split, trained) for split in ("train", "val"))
@@ -103,8 +110,9 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
     model_folder.write(made, trained.model, model_cfg, config, history)
     if clusters and made_heads:
         heads.save(heads.Saved(made_heads, clusters.temperature, objective.compares_clusters), made, clusters.head)
-    records.write_table(model_folder.exposure_table(rows, drawn), made / "exposure.parquet")
-    files.write_json(scratch / ACCOUNT, _account(rows, held_out, drawn, history))
+    warm_start.write_exposure(model_folder.exposure_table(rows, drawn), parent, made)
+    started = {"warm_start": parent.account} if parent else {}
+    files.write_json(scratch / ACCOUNT, {**_account(rows, held_out, drawn, history), **started})
 
 
 def _account(

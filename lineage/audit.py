@@ -56,20 +56,24 @@ def pairs(snapshot: str, verdicts: pa.Table, kept: pa.Table, manifest: pa.Table)
     return pa.table({**columns, "snapshot": names, "kept": joined["keep"]}).select(PAIRS.names).cast(PAIRS)
 
 
-def exposures(model: str, exposure: pa.Table, index: pa.Table) -> pa.Table:
+def exposures(model: str, exposure: pa.Table, index: pa.Table, inherited: pa.Table | None = None) -> pa.Table:
     """Returns one model's exposures as EXPOSURES, sorted by (snapshot, uid).
 
     Args:
         model: name of the model.
         exposure: its exposure.parquet.
         index: the PAIRS of every snapshot.
+        inherited: its inherited.parquet, where it started from another model: what that one saw need be kept no more.
 
     Raises:
-        ValueError: if the model says it saw a pair that is not kept (the scorer: that was never fetched well), or
-            names a pair twice.
+        ValueError: if the model says it saw a pair that is not kept (the scorer: that was never fetched well), names
+            a pair twice, or saw one less often than the model it started from.
     """
     keys = ["snapshot", "uid"]
     strangers = exposure.join(index.filter(_open_to(model, index)).select(keys), keys, join_type="left anti")
+    if inherited is not None:
+        _check_inherited(model, exposure, inherited)
+        strangers = strangers.join(inherited.select(keys), keys, join_type="left anti")
     if strangers.num_rows:
         first = strangers.sort_by([(key, "ascending") for key in keys]).slice(0, 1).to_pylist()[0]
         raise ValueError(f"{model}: exposure.parquet names {first['snapshot']}/{first['uid']}, not a pair it could see")
@@ -165,7 +169,22 @@ def _read_pairs(snapshots: list[str], selection: Path, shards: Path) -> pa.Table
 
 
 def _read_exposures(models: Path, model: str, index: pa.Table) -> pa.Table:
-    return exposures(model, records.read_table(models / model / "exposure.parquet", records.EXPOSURE), index)
+    path = models / model / "inherited.parquet"
+    inherited = records.read_table(path, records.EXPOSURE) if path.is_file() else None
+    exposure = records.read_table(models / model / "exposure.parquet", records.EXPOSURE)
+    return exposures(model, exposure, index, inherited)
+
+
+def _check_inherited(model: str, exposure: pa.Table, inherited: pa.Table) -> None:
+    keys = ["snapshot", "uid"]
+    both = inherited.join(exposure.rename_columns([*keys, "own"]), keys, join_type="left outer")
+    lost = both.filter(pc.less(pc.fill_null(both["own"], 0), both["count"])).sort_by("uid")
+    if lost.num_rows:
+        first = lost.slice(0, 1).to_pylist()[0]
+        raise ValueError(
+            f"{model}: exposure.parquet has {first['snapshot']}/{first['uid']} {first['own'] or 0} times, the model it "
+            f"started from {first['count']} times"
+        )
 
 
 def _read_provenance(listed: Mapping[str, Iterable[str]], provenance: Path) -> dict[str, Any]:

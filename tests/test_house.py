@@ -88,6 +88,8 @@ def keys_of(cls: type, prefix: str) -> set[str]:
 
 
 def keys_in(content: Any, prefix: str, fields: set[str]) -> set[str]:
+    if content is None and prefix not in fields:  # a section that may be null
+        return {field for field in fields if field.startswith(f"{prefix}.")} or {prefix}
     if not isinstance(content, dict) or prefix in fields:
         return {prefix}
     return {found for key, value in content.items() for found in keys_in(value, f"{prefix}.{key}", fields)}

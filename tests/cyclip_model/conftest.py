@@ -30,6 +30,7 @@ TRAIN: dict[str, Any] = {
     "checkpoint_activations": False,
     "compile": False,
     "ema_decay": 0.0,
+    "warm_start": None,
     "augment": {"scale_min": 0.75, "scale_max": 1.15, "shift_frac": 0.15, "rotation_rad": 0.15, "gray_prob": 0.25},
     "towers": {
         "arch": "emoji-tiny",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cyclip_model import compare, plots, report
+from cyclip_model import compare, report
 from cyclip_model.compare import CompareConfig
 from cyclip_model.results import Cell, Table, csv_text, read
 from lineage import digests
@@ -58,7 +58,8 @@ def run(out: str) -> Path:
 def test_the_report_is_the_same_bytes_twice(project: Path) -> None:
     assert digests.dvc_digest(run("report")) == digests.dvc_digest(run("again"))
     assert sorted(path.name for path in (project / "report").iterdir()) == [
-        *("consistency.svg", "headline.svg", "index.html", "metrics.csv", "report.md", "shift.svg"),
+        *("consistency.svg", "differences.csv", "differences.svg", "headline.svg", "index.html", "metrics.csv"),
+        *("report.md", "shift.svg"),
     ]
 
 
@@ -97,7 +98,7 @@ def test_the_page_shows_headline_with_levels() -> None:
     assert "s1, s2" in page
     assert "-0.250 ± 0.071" in page, "geometry is no percentage"
     assert "± 4.2" in page, "1.96 sqrt(.25 .75 / 400)"
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
 
 
 def test_the_page_needs_nothing_else_and_carries_no_date_or_path(project: Path) -> None:
@@ -151,7 +152,6 @@ def test_one_seed_shows_no_spread(project: Path) -> None:
     table, _ = read(project / "results", ["clip"], [0])
     shown = report.content(table, 0.95)
     assert shown["sets"][0]["headline"][0]["values"] == ["20.0"]
-    assert "One seed" in report.html(shown, plots.draw(table))
 
 
 def test_what_was_not_measured_is_a_dash(project: Path) -> None:
@@ -178,21 +178,21 @@ def test_metrics_in_the_fields_own_words(metric: str, spelled: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "protocol", "shown"),
+    ("number", "share", "shown"),
     [
-        (0.2084, "naming", "20.8"),
-        (0.00069, "naming", "0.07"),
-        (0.0, "naming", "0.0"),
-        (None, "naming", ""),
-        (-3.0104, "geometry", "-3.010"),
+        (0.2084, True, "20.8"),
+        (0.00069, True, "0.07"),
+        (0.0, True, "0.0"),
+        (None, True, ""),
+        (-3.0104, False, "-3.010"),
     ],
 )
-def test_numbers_are_spelled(number: float | None, protocol: str, shown: str) -> None:
-    assert report.spelled(number, protocol) == shown
+def test_numbers_are_spelled(number: float | None, share: bool, shown: str) -> None:
+    assert report.spelled(number, share) == shown
 
 
 def test_rows_of_a_section_are_in_natural_order() -> None:
-    cell = {"clip": Cell(values=[0.5], chances=[], majority=None, n=4)}
+    cell = {"clip": Cell(by_seed={0: 0.5}, chances=[], majority=None, n=4)}
     keys = [("emoji", "retrieval", part, "all", f"recall_{k}") for part in ("novel", "seen") for k in (10, 5, 1)]
     table = Table(objectives=["clip"], seeds=[0], cells=dict.fromkeys(keys, cell), models={"clip": {}})
     rows = report.one_set(table, "emoji", 0.95)["sections"][0]["rows"]
@@ -200,6 +200,21 @@ def test_rows_of_a_section_are_in_natural_order() -> None:
         *(("seen", f"R@{k}") for k in (1, 5, 10)),
         *(("novel", f"R@{k}") for k in (1, 5, 10)),
     ]
+
+
+def test_what_training_measured_is_shown_after_the_tests(project: Path) -> None:
+    for name, value in VALUES.items():
+        content, none = metrics(value), {"n": None, "chance": None, "majority": None}
+        leaves = {"loss": {**none, "value": 2.5 + value}, "recall_10": {**none, "value": value}}
+        content["sets"]["a_first"] = {"history": {"val": {"last_epoch": leaves}}}
+        (project / "results" / name / "metrics.json").write_text(json.dumps(content))
+    out = run("report")
+    lines = (out / "report.md").read_text().splitlines()
+    assert "| val split | last epoch | loss | 2.750 ± 0.071 | 2.750 ± 0.000 |  |  |  |  |" in lines
+    assert "| val split | last epoch | R@10 | 25.0 ± 7.1 | 25.0 ± 0.0 |  |  |  |  |" in lines
+    assert lines.index("## emoji: the headline") < lines.index("## a\\_first: Validation")
+    assert "## a\\_first: the headline" not in lines
+    assert "a_first,history,val,last_epoch,loss,clip,0,,2.7,," in (out / "metrics.csv").read_text().splitlines()
 
 
 def test_confidence_is_checked() -> None:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from cyclip_model import benchmarks, evaluate, suite, towers
+from cyclip_model import benchmarks, evaluate, history, suite, towers
 from cyclip_model.evaluate import EvaluateConfig, add_restricted, fill, prompts, spoken
 from lineage import digests, records
 from tests.cyclip_model import small_set
@@ -100,6 +100,40 @@ def test_exposure_is_summed_up(tmp_path: Path) -> None:
     records.write_table(records.rows_table(rows, records.EXPOSURE), folder / "exposure.parquet")
     facts = evaluate.model_facts(towers.load(folder), folder)
     assert (facts["samples_seen"], facts["pairs_seen"], facts["snapshots"]) == (3, 1, ["s1", "s2"])
+
+
+def test_what_training_measured_stands_beside_the_tests(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "val" not in json.loads((run(project, "results/clip-0", monkeypatch) / "metrics.json").read_text())["sets"]
+    path = project / "models/clip-0/history.csv"
+    path.write_text("epoch,loss,val_loss,val_recall_10\n1,5.1,3.5,0.25\n2,4.2,2.123456789,0.5\n")
+    found = json.loads((run(project, "results/clip-0", monkeypatch) / "metrics.json").read_text())["sets"]
+    path.unlink()
+    none = {"n": None, "chance": None, "majority": None}
+    assert found["val"] == {
+        "history": {
+            "val": {"last_epoch": {"loss": {**none, "value": 2.123457}, "recall_10": {**none, "value": 0.5}}},
+        }
+    }
+
+
+@pytest.mark.parametrize("text", ["epoch,val_loss\n", "epoch,val_loss\n1,\n", "epoch,loss\n1,2\n", ""])
+def test_a_history_without_val_columns_adds_no_set(tmp_path: Path, text: str) -> None:
+    (tmp_path / "history.csv").write_text(text)
+    assert history.as_sets(tmp_path) == {}
+
+
+def test_a_history_with_something_else_than_numbers_is_named(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text("epoch,val_loss\n1,nan\n")
+    with pytest.raises(ValueError, match=r"history.csv: val_loss of the last epoch is 'nan', not a number"):
+        history.as_sets(tmp_path)
+
+
+def test_no_set_is_called_as_the_val_split_is(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (project / "params.yaml").read_bytes()
+    small_set.write_params(project, sets=["emoji", "val"])
+    with pytest.raises(ValueError, match=r"params.yaml: sets: val is what the report calls the val split"):
+        run(project, "results/clip-0", monkeypatch)
+    (project / "params.yaml").write_bytes(before)
 
 
 def test_a_category_the_set_lacks_is_refused(project: Path) -> None:

@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from cyclip_model import external
 from tests.pipelines.models import ARCHITECTURES, PREPROCESS, make_model, write_model
 
+KEYS = external.Keys("scorer.external", "scorer.external_sha256")
+
 
 def equal(first: Any, second: Any) -> bool:
     states = first.state_dict(), second.state_dict()
@@ -37,7 +39,7 @@ def test_a_file_with_an_architecture(tmp_path: Path, registered: str, suffix: st
         torch.save({"state_dict": {f"module.{name}": value for name, value in model.state_dict().items()}}, weights)
     else:
         save_file(model.state_dict(), weights)
-    found = external.load(f"{registered}/{weights}", tmp_path)
+    found = external.load(f"{registered}/{weights}", tmp_path, KEYS)
     assert equal(found.model, model)
     assert not found.model.training
     assert found.arch == registered
@@ -47,12 +49,12 @@ def test_a_file_with_an_architecture(tmp_path: Path, registered: str, suffix: st
 
 def test_a_folder_brings_its_architecture_and_its_preprocessing(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "My CLIP!", "tiny-resnet")
-    found = external.load(str(folder), tmp_path)
+    found = external.load(str(folder), tmp_path, KEYS)
     assert equal(found.model, make_model("tiny-resnet"))
     assert (found.arch, found.model_cfg) == ("tiny-resnet", ARCHITECTURES["tiny-resnet"])
     assert found.preprocess_cfg == PREPROCESS
     (folder / "tiny-resnet.json").unlink()
-    assert external.load(str(folder), tmp_path).arch == "my-clip-"
+    assert external.load(str(folder), tmp_path, KEYS).arch == "my-clip-"
 
 
 def test_a_name_without_a_hub_is_one_error_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +65,7 @@ def test_a_name_without_a_hub_is_one_error_that_says_so(tmp_path: Path, monkeypa
     with pytest.raises(
         ValueError, match=r"ViT-B-32/laion2b_s34b_b79k cannot be fetched from here .*no model hub seems"
     ):
-        external.load("ViT-B-32/laion2b_s34b_b79k", tmp_path)
+        external.load("ViT-B-32/laion2b_s34b_b79k", tmp_path, KEYS)
 
 
 @pytest.mark.parametrize(
@@ -81,24 +83,24 @@ def test_a_name_without_a_hub_is_one_error_that_says_so(tmp_path: Path, monkeypa
 )
 def test_a_name_that_means_nothing_says_what_would(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        external.load(name, tmp_path)
+        external.load(name, tmp_path, KEYS)
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path: Path, registered: str) -> None:
     weights = tmp_path / "other.safetensors"
     save_file(make_model("tiny-resnet").state_dict(), weights)
     with pytest.raises(ValueError, match=r"other\.safetensors is no checkpoint of tiny-known: "):
-        external.load(f"{registered}/{weights}", tmp_path)
+        external.load(f"{registered}/{weights}", tmp_path, KEYS)
     weights.write_bytes(b"rubbish")
     with pytest.raises(ValueError, match=r"other\.safetensors is no checkpoint of tiny-known: "):
-        external.load(f"{registered}/{weights}", tmp_path)
+        external.load(f"{registered}/{weights}", tmp_path, KEYS)
 
 
 def test_a_folder_without_weights_or_config_is_named(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "clip")
     (folder / "open_clip_config.json").write_text("[]")
     with pytest.raises(ValueError, match=r"open_clip_config.json: has no model_cfg"):
-        external.load(str(folder), tmp_path)
+        external.load(str(folder), tmp_path, KEYS)
     (folder / "open_clip_config.json").unlink()
     with pytest.raises(ValueError, match=r"clip/open_clip_config.json is missing"):
-        external.load(str(folder), tmp_path)
+        external.load(str(folder), tmp_path, KEYS)

@@ -112,6 +112,11 @@ def test_too_few_pairs_leave_no_model(run: Any, pairs: list[RawPair]) -> None:
     assert not MODEL.exists()
 
 
+def test_it_starts_from_no_other_model(run: Any) -> None:
+    with pytest.raises(ValueError, match=r"params.yaml: scorer.train.warm_start must be null"):
+        run({"warm_start": {"model": "x", "sha256": "0" * 64}})
+
+
 def test_an_external_model_is_taken_as_it_is_and_saw_none_of_our_rows(run: Any, tmp_path: Path) -> None:
     folder = write_model(tmp_path / "other")
     counts = run(train=None, external=str(folder))

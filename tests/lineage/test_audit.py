@@ -65,6 +65,36 @@ def test_the_scorer_may_see_what_is_not_kept_but_not_what_was_never_fetched() ->
         audit.main(*ARGS)
 
 
+def inherit(*rows: tuple[str, int, int]) -> None:
+    """Makes clip-1 a child that got these (snapshot, pair, count) from its parent."""
+    found = [{"snapshot": snapshot, "uid": uid(number), "count": count} for snapshot, number, count in rows]
+    write("models/clip-1/inherited.parquet", found, records.EXPOSURE)
+    record("train", "clip-1", ["data/dataset/root.json", "data/shards"], ["models/clip-1"])
+    record("evaluate", "clip-1", ["models/clip-1", "data/benchmarks/emoji"], ["results/clip-1"])
+
+
+def test_a_child_is_found_by_a_picture_that_only_its_parent_saw() -> None:
+    seen = [("s0", 9, 7), ("s1", 1, 2), ("s1", 2, 3)]  # of a snapshot no more listed, kept, and kept no more
+    rows = [{"snapshot": snapshot, "uid": uid(number), "count": count} for snapshot, number, count in seen]
+    write("models/clip-1/exposure.parquet", rows, records.EXPOSURE)
+    inherit(("s0", 9, 7), ("s1", 2, 3))
+    audit.main(*ARGS)
+    index = records.read_table(Path("data/audit/exposures.parquet"), audit.EXPOSURES).to_pylist()
+    assert [row["model"] for row in index if (row["snapshot"], row["uid"]) == ("s0", uid(9))] == ["clip-1"]
+    inherit(("s1", 2, 3))
+    with pytest.raises(ValueError, match=rf"clip-1: exposure.parquet names s0/{uid(9)}, not a pair it could see"):
+        audit.main(*ARGS)
+
+
+@pytest.mark.parametrize(("lost", "own"), [(("s0", 9, 7), 0), (("s1", 1, 3), 2)])
+def test_a_child_has_seen_no_less_than_its_parent(lost: tuple[str, int, int], own: int) -> None:
+    inherit(lost)
+    snapshot, number, count = lost
+    message = f"clip-1: exposure.parquet has {snapshot}/{uid(number)} {own} times, the model it started from {count}"
+    with pytest.raises(ValueError, match=message):
+        audit.main(*ARGS)
+
+
 def test_the_account_is_that_of_the_verdicts() -> None:
     audit.main(*ARGS)
     counts = files.read_json(Path("provenance/audit/all.json"))["counts"]
