@@ -109,7 +109,7 @@ Record = dict[str, float]
 
 
 def fit(
-    learner: Learner, rows: data.Rows, held_out: data.Rows | None, recipe: Recipe, checkpoint_path: Path
+    learner: Learner, rows: data.Source, held_out: data.Source | None, recipe: Recipe, checkpoint_path: Path
 ) -> list[Record]:
     """Trains learner in place, leaves it in eval mode on the CPU, and returns one record per epoch.
 
@@ -194,7 +194,7 @@ class _State:
         logger.info("going on after epoch %d, step %d of the next", len(self.history), len(self.steps))
 
 
-def _epoch(state: _State, rows: data.Rows, recipe: Recipe, epoch: int, checkpoint_path: Path) -> Record:
+def _epoch(state: _State, rows: data.Source, recipe: Recipe, epoch: int, checkpoint_path: Path) -> Record:
     """One pass over the rows, or what is left of it; returns the means over its steps."""
     config, steps = recipe.config, state.steps
     batches = data.batches(len(rows), config.batch_size, recipe.seed, epoch)
@@ -203,14 +203,16 @@ def _epoch(state: _State, rows: data.Rows, recipe: Recipe, epoch: int, checkpoin
     own, device, begun = recipe.ranks.share(config.batch_size), recipe.ranks.device, len(steps)
     clock = Clock()
     saved_at = time.monotonic()
-    for number in range(len(steps), len(batches)):
+    feed = rows.stream(batches[begun:, own])
+    for number in range(begun, len(batches)):
         batch, step = batches[number], epoch * len(batches) + number
         generator = augment.draws(recipe.seed, epoch, number)
         # for towers that draw from the global generator, as patch dropout does: resuming must not change what they draw
         torch.manual_seed(generator.initial_seed())
         with clock.waiting():
-            images = _views(rows.images[batch[own]], recipe, generator, own)
-            tokens = rows.tokens[batch[own]].to(device, non_blocking=True)
+            drawn = next(feed)
+            images = _views(drawn.images_RCSS, recipe, generator, own)
+            tokens = drawn.tokens_RL.to(device, non_blocking=True)
         state.optimizer.zero_grad(set_to_none=True)
         parts = backward(state.forward, images, tokens, recipe.parts, config.micro_batch_size)
         rate = optim.learning_rate(step, num_steps, config.lr, config.warmup_frac)
@@ -245,7 +247,7 @@ def _views(images_RCHW: Tensor, recipe: Recipe, generator: torch.Generator, own:
 
 
 @torch.no_grad()
-def validate(learner: Learner, rows: data.Rows, recipe: Recipe) -> float:
+def validate(learner: Learner, rows: data.Source, recipe: Recipe) -> float:
     """Mean loss of the rows as they are, in batches of train.batch_size, the last one shorter.
 
     The contrastive part of the objective, which objectives can be compared by; all of an objective that has none.
@@ -253,10 +255,10 @@ def validate(learner: Learner, rows: data.Rows, recipe: Recipe) -> float:
     learner.eval()
     device = recipe.ranks.device
     preprocess, total = recipe.config.preprocess, 0.0
-    for start in range(0, len(rows), recipe.config.batch_size):
-        batch = slice(start, start + recipe.config.batch_size)
-        images = augment.normalise(rows.images[batch].to(device).float() / 255, preprocess.mean, preprocess.std)
-        found = learner(images, rows.tokens[batch].to(device))
+    starts = range(recipe.config.batch_size, len(rows), recipe.config.batch_size)
+    for batch in rows.stream(np.split(np.arange(len(rows)), starts)):
+        images = augment.normalise(batch.images_RCSS.to(device).float() / 255, preprocess.mean, preprocess.std)
+        found = learner(images, batch.tokens_RL.to(device))
         parts = recipe.parts(found)
         total += float(parts.get("contrastive", parts["loss"])) * len(found.image_BD)
     return total / len(rows)

@@ -7,6 +7,7 @@ is how stage train starts several; one it runs itself.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from cyclip_model import data, heads, loop, losses, model_folder, ranks, towers
+from cyclip_model import data, heads, loader, loop, losses, model_folder, ranks, towers
 from cyclip_model.determinism import reproducible
 from cyclip_model.learner import Learner
+from cyclip_model.loader import LoaderConfig
 from cyclip_model.loop import Record, TrainConfig
 from lineage import files, params, records, stage
 
@@ -53,19 +55,24 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
     """Trains the model that the name asks for, as the rank that this process is; rank 0 writes what comes of it."""
     objective_name, seed = parse_name(name)
     objective, config = losses.objective(objective_name), params.load("train", TrainConfig)
+    loading = params.load("loader", LoaderConfig)
     loss_config = params.load(f"losses.{objective_name}", objective.config)
     mine = ranks.join()
     try:
         timings = stage.WORK / "timings" / f"train-{name}.jsonl"
         recipe = loop.Recipe(config, lambda features: objective.parts(features, loss_config), seed, mine, timings)
-        with reproducible(config.threads):
+        with reproducible(config.threads), contextlib.ExitStack() as stack:
             model_cfg = {**config.towers.model_cfg(), **(objective.model_cfg or {})}
             trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
             clusters = objective.nclip(loss_config) if objective.nclip else None
             made_heads = heads.build(config.towers.embed_dim, clusters.head, seed) if clusters else None
             learner = Learner(trained.model, made_heads, is_bf16=config.precision == "bf16")
             listed = data.verified(root_json, shards)
-            rows, held_out = (data.read(shards, listed, split, trained) for split in ("train", "val"))
+            packed = {split: data.packed(shards, listed, split, trained) for split in ("train", "val")}
+            rows, held_out = (
+                stack.enter_context(loader.opened(its, loading, scratch / "rows" / split, mine.device))
+                for split, its in packed.items()
+            )
             history = loop.fit(learner, rows, held_out, recipe, scratch / "checkpoint.pt")
     finally:
         ranks.leave()
@@ -80,7 +87,7 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
 
 
 def _account(
-    rows: data.Rows, held_out: data.Rows, drawn: np.ndarray[Any, Any], history: list[Record]
+    rows: data.Source, held_out: data.Source, drawn: np.ndarray[Any, Any], history: list[Record]
 ) -> dict[str, Any]:
     seen = int((drawn > 0).sum())
     facts = {"epochs": len(history), "steps": int(history[-1]["step"]), "pairs_drawn": int(drawn.sum())}

@@ -13,6 +13,7 @@ from lineage import records
 from tests.cyclip_model.losses.settings import CONFIGS
 
 LOSSES = {name: dataclasses.asdict(config) for name, config in CONFIGS.items()}
+LOADER = {"cache": "ram", "workers": 0, "prefetch": 2}
 Prepare = Callable[..., Path]
 
 
@@ -24,7 +25,8 @@ def prepare(
     monkeypatch.chdir(tmp_path)
 
     def make(train_rows: int = 20, val_rows: int = 3, **changes: Any) -> Path:
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train": train_section(**changes), "losses": LOSSES}))
+        sections = {"train": train_section(**changes), "losses": LOSSES, "loader": LOADER}
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(sections))
         splits = {"train": shards.drawings(train_rows), "val": shards.drawings(val_rows)}
         root: Path = shards.pack(Path("data"), {split: rows for split, rows in splits.items() if rows})
         return root
