@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -203,18 +203,16 @@ def _epoch(state: _State, rows: data.Source, recipe: Recipe, epoch: int, checkpo
     own, device, begun = recipe.ranks.share(config.batch_size), recipe.ranks.device, len(steps)
     clock = Clock()
     saved_at = time.monotonic()
-    feed = rows.stream(batches[begun:, own])
-    for number in range(begun, len(batches)):
+    feed = clock.waiting_for(_on(device, rows.stream(batches[begun:, own])))
+    for number, drawn in enumerate(feed, begun):
         batch, step = batches[number], epoch * len(batches) + number
         generator = augment.draws(recipe.seed, epoch, number)
         # for towers that draw from the global generator, as patch dropout does: resuming must not change what they draw
         torch.manual_seed(generator.initial_seed())
-        with clock.waiting():
-            drawn = next(feed)
+        with clock.augmenting():
             images = _views(drawn.images_RCSS, recipe, generator, own)
-            tokens = drawn.tokens_RL.to(device, non_blocking=True)
         state.optimizer.zero_grad(set_to_none=True)
-        parts = backward(state.forward, images, tokens, recipe.parts, config.micro_batch_size)
+        parts = backward(state.forward, images, drawn.tokens_RL, recipe.parts, config.micro_batch_size)
         rate = optim.learning_rate(step, num_steps, config.lr, config.warmup_frac)
         norm = optim.update(state.learner, state.optimizer, rate, config.grad_clip_norm)
         if state.average is not None:
@@ -239,10 +237,15 @@ def _epoch(state: _State, rows: data.Source, recipe: Recipe, epoch: int, checkpo
     }
 
 
+def _on(device: torch.device, feed: Iterator[data.Batch]) -> Iterator[data.Batch]:
+    for batch in feed:
+        yield data.Batch(*(rows.to(device, non_blocking=True) for rows in batch))
+
+
 def _views(images_RCHW: Tensor, recipe: Recipe, generator: torch.Generator, own: slice) -> Tensor:
     """The towers' input for a rank's own rows of one batch of uint8 pictures: augmented, then normalised."""
-    config, images = recipe.config, images_RCHW.to(recipe.ranks.device, non_blocking=True)
-    moved = augment.augment(images, config.augment, generator, own, config.batch_size)
+    config = recipe.config
+    moved = augment.augment(images_RCHW, config.augment, generator, own, config.batch_size)
     return augment.normalise(moved, recipe.config.preprocess.mean, recipe.config.preprocess.std)
 
 
@@ -253,12 +256,10 @@ def validate(learner: Learner, rows: data.Source, recipe: Recipe) -> float:
     The contrastive part of the objective, which objectives can be compared by; all of an objective that has none.
     """
     learner.eval()
-    device = recipe.ranks.device
     preprocess, total = recipe.config.preprocess, 0.0
     starts = range(recipe.config.batch_size, len(rows), recipe.config.batch_size)
-    for batch in rows.stream(np.split(np.arange(len(rows)), starts)):
-        images = augment.normalise(batch.images_RCSS.to(device).float() / 255, preprocess.mean, preprocess.std)
-        found = learner(images, batch.tokens_RL.to(device))
+    for images, tokens in _on(recipe.ranks.device, rows.stream(np.split(np.arange(len(rows)), starts))):
+        found = learner(augment.normalise(images.float() / 255, preprocess.mean, preprocess.std), tokens)
         parts = recipe.parts(found)
         total += float(parts.get("contrastive", parts["loss"])) * len(found.image_BD)
     return total / len(rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cyclip_model import losses, plan, training
+from cyclip_model import losses, plan, timings, training
 from cyclip_model.loop import TrainConfig
 from lineage import files, params, stage
 
@@ -27,6 +27,7 @@ def main(root_json: Path, shards: Path, model: Path, provenance: Path) -> None:
         else:
             training.train(root_json, shards, model.name, this.scratch)
         this.account(**files.read_json(this.scratch / training.ACCOUNT))
+        this.speed |= timings.summary(timings.path(model.name))
         this.publish(this.scratch / training.OUT, model)
 
 

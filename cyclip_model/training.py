@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cyclip_model import data, heads, loader, loop, losses, model_folder, ranks, towers
+from cyclip_model import data, heads, loader, loop, losses, model_folder, ranks, timings, towers
 from cyclip_model.determinism import reproducible
 from cyclip_model.learner import Learner
 from cyclip_model.loader import LoaderConfig
@@ -59,8 +59,8 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
     loss_config = params.load(f"losses.{objective_name}", objective.config)
     mine = ranks.join()
     try:
-        timings = stage.WORK / "timings" / f"train-{name}.jsonl"
-        recipe = loop.Recipe(config, lambda features: objective.parts(features, loss_config), seed, mine, timings)
+        parts = lambda features: objective.parts(features, loss_config)  # noqa: E731
+        recipe = loop.Recipe(config, parts, seed, mine, timings.path(name))
         with reproducible(config.threads), contextlib.ExitStack() as stack:
             model_cfg = {**config.towers.model_cfg(), **(objective.model_cfg or {})}
             trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
