@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cyclip_model import augment, checkpoint, data, losses, optim
+from cyclip_model import augment, checkpoint, data, losses, optim, views
 from cyclip_model.augment import AugmentConfig
 from cyclip_model.learner import Learner
 from cyclip_model.losses import across
@@ -102,6 +102,8 @@ class Recipe(NamedTuple):
     """This process among those that train together."""
     timings: Path | None = None
     """Where a line of JSON an epoch says how fast it went: a clock's words, kept out of every result."""
+    views: losses.CaptionEdits | None = None
+    """How second views are made, where the objective asks for them."""
 
 
 Record = dict[str, float]
@@ -206,13 +208,14 @@ def _epoch(state: _State, rows: data.Source, recipe: Recipe, epoch: int, checkpo
     feed = clock.waiting_for(_on(device, rows.stream(batches[begun:, own])))
     for number, drawn in enumerate(feed, begun):
         batch, step = batches[number], epoch * len(batches) + number
-        generator = augment.draws(recipe.seed, epoch, number)
         # for towers that draw from the global generator, as patch dropout does: resuming must not change what they draw
-        torch.manual_seed(generator.initial_seed())
+        torch.manual_seed(augment.draws(recipe.seed, epoch, number).initial_seed())
         with clock.augmenting():
-            images = _views(drawn.images_RCSS, recipe, generator, own)
+            share = views.Share(recipe.seed, epoch, number, own, config.batch_size)
+            images = views.pictures(drawn, config.augment, config.preprocess, share)
+            more = views.second(drawn, config.augment, config.preprocess, share, recipe.views) if recipe.views else ()
         state.optimizer.zero_grad(set_to_none=True)
-        parts = backward(state.forward, images, drawn.tokens_RL, recipe.parts, config.micro_batch_size)
+        parts = backward(state.forward, images, drawn.tokens_RL, recipe.parts, config.micro_batch_size, more)
         rate = optim.learning_rate(step, num_steps, config.lr, config.warmup_frac)
         norm = optim.update(state.learner, state.optimizer, rate, config.grad_clip_norm)
         if state.average is not None:
@@ -242,25 +245,19 @@ def _on(device: torch.device, feed: Iterator[data.Batch]) -> Iterator[data.Batch
         yield data.Batch(*(rows.to(device, non_blocking=True) for rows in batch))
 
 
-def _views(images_RCHW: Tensor, recipe: Recipe, generator: torch.Generator, own: slice) -> Tensor:
-    """The towers' input for a rank's own rows of one batch of uint8 pictures: augmented, then normalised."""
-    config = recipe.config
-    moved = augment.augment(images_RCHW, config.augment, generator, own, config.batch_size)
-    return augment.normalise(moved, recipe.config.preprocess.mean, recipe.config.preprocess.std)
-
-
 @torch.no_grad()
 def validate(learner: Learner, rows: data.Source, recipe: Recipe) -> float:
     """Mean loss of the rows as they are, in batches of train.batch_size, the last one shorter.
 
-    The contrastive part of the objective, which objectives can be compared by; all of an objective that has none.
+    The contrastive part of the objective, which objectives can be compared by; all of an objective that has none. It is
+    CLIP's loss where the objective looks at second views, for these belong to training.
     """
     learner.eval()
     preprocess, total = recipe.config.preprocess, 0.0
     starts = range(recipe.config.batch_size, len(rows), recipe.config.batch_size)
     for images, tokens in _on(recipe.ranks.device, rows.stream(np.split(np.arange(len(rows)), starts))):
         found = learner(augment.normalise(images.float() / 255, preprocess.mean, preprocess.std), tokens)
-        parts = recipe.parts(found)
+        parts = {"loss": losses.clip_loss(*found[:3])} if recipe.views else recipe.parts(found)
         total += float(parts.get("contrastive", parts["loss"])) * len(found.image_BD)
     return total / len(rows)
 

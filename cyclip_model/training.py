@@ -59,8 +59,8 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
     loss_config = params.load(f"losses.{objective_name}", objective.config)
     mine = ranks.join()
     try:
-        parts = lambda features: objective.parts(features, loss_config)  # noqa: E731
-        recipe = loop.Recipe(config, parts, seed, mine, timings.path(name))
+        told, views = timings.path(name), objective.views(loss_config) if objective.views else None
+        recipe = loop.Recipe(config, lambda features: objective.parts(features, loss_config), seed, mine, told, views)
         with reproducible(config.threads), contextlib.ExitStack() as stack:
             model_cfg = {**config.towers.model_cfg(), **(objective.model_cfg or {})}
             trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
