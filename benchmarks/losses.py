@@ -164,7 +164,9 @@ def _cyclip(image: Any, text: Any, scale: Any) -> Any:
     from cyclip_model.losses.cyclip import CyclipConfig, cyclip_parts
 
     weights = {"lambda_in_modal": 0.25, "lambda_cross_modal": 0.25}
-    config = CyclipConfig(**weights, cyclic_scale="paper", inmodal_views=False)
+    config = CyclipConfig(
+        **weights, cyclic_scale="paper", inmodal_views=False, token_delete_prob=0.0, token_swap_prob=0.0
+    )
     return cyclip_parts(Features(image, text, scale), config)["loss"]
 
 

@@ -38,9 +38,13 @@ class AugmentConfig:
             raise ValueError(f"gray_prob is a share in 0..1, not {self.gray_prob}")
 
 
-def draws(seed: int, epoch: int, batch: int) -> torch.Generator:
-    """The generator of one batch's augmentation: a CPU one, so that every device gets the same draws."""
-    state = np.random.default_rng([seed, epoch, batch]).integers(2**63)
+def draws(seed: int, epoch: int, batch: int, view: int = 0) -> torch.Generator:
+    """The generator of one batch's augmentation: a CPU one, so that every device gets the same draws.
+
+    Args:
+        view: 0 for the first views of the batch, 1 for the second ones.
+    """
+    state = np.random.default_rng([seed, epoch, batch, *([view] if view else [])]).integers(2**63)
     return torch.Generator().manual_seed(int(state))
 
 

@@ -1,7 +1,9 @@
-"""Packed shards to rows in memory, and the order in which training draws them.
+"""Packed shards to rows, and the order in which training draws them.
 
-A picture is decoded and a caption tokenised once; the rows then lie in memory as bytes and token numbers:
-3 S^2 + 8 L bytes a row, 7 kB at S = 48.
+A row is a decoded picture and a tokenised caption, 3 S^2 + 8 L bytes, 7 kB at S = 48. Rows lie in memory (Rows) or are
+made of the shards whenever they are drawn (Packed); decoded_rows.py keeps them on a disk.
+
+Shapes: N rows, R rows of a batch, C = 3 channels, S pixels, L tokens.
 """
 
 from __future__ import annotations
@@ -10,17 +12,21 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cyclip_model import shards as packed_shards
 from cyclip_model.towers import Loaded, Preprocess
 from lineage import files
 from lineage.digests import sha256_file
 
-PICTURES = ("png", "jpg", "webp", "gif")
+_AT_ONCE = 64
+"""Rows decoded at a time where all are."""
+
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Pair(NamedTuple):
@@ -34,21 +40,79 @@ class Pair(NamedTuple):
     """Where it lies, for errors: file and key."""
 
 
+class Batch(NamedTuple):
+    """Some rows, ready for the towers but for augmentation and normalisation."""
+
+    images_RCSS: Tensor
+    """uint8, RGB, after the geometry of open_clip's evaluation transform."""
+    tokens_RL: Tensor
+    """int64."""
+
+
+class Source(Protocol):
+    """N rows that give batches in an order."""
+
+    @property
+    def snapshot(self) -> list[str]:
+        """Per row: the revision of the URL list it came with."""
+
+    @property
+    def uid(self) -> list[str]:
+        """Per row: its key within that snapshot."""
+
+    def __len__(self) -> int: ...
+
+    def stream(self, order: Iterable[Numbers]) -> Iterator[Batch]:
+        """The batches of these rows, one after the other."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rows:
-    """N pairs, ready for the towers."""
+    """N pairs in memory."""
 
     snapshot: list[str]
-    """Per row: the revision of the URL list it came with."""
     uid: list[str]
-    """Per row: its key within that snapshot."""
     images: Tensor
-    """uint8 (N, 3, S, S), RGB, after the geometry of open_clip's evaluation transform."""
+    """uint8 (N, 3, S, S), as a batch's."""
     tokens: Tensor
     """int64 (N, L)."""
 
     def __len__(self) -> int:
         return len(self.uid)
+
+    def take(self, numbers: Numbers) -> Batch:
+        """The batch of these rows."""
+        return Batch(self.images[numbers], self.tokens[numbers])
+
+    def stream(self, order: Iterable[Numbers]) -> Iterator[Batch]:
+        """The batches of these rows, one after the other."""
+        return map(self.take, order)
+
+
+class Packed:
+    """N pairs where they lie: read by their offsets, decoded and tokenised whenever they are drawn."""
+
+    def __init__(self, snapshot: list[str], index: packed_shards.Index, towers: Loaded) -> None:
+        self.snapshot, self.uid = snapshot, index.keys
+        self._index, self._preprocess, self._tokenizer = index, towers.preprocess, towers.tokenizer
+        self.side, self.num_tokens = _side(towers), int(towers.model.context_length)
+
+    def __len__(self) -> int:
+        return len(self.uid)
+
+    def take(self, numbers: Numbers) -> Batch:
+        """The batch of these rows.
+
+        Raises:
+            ValueError: a picture does not decode; names shard and key.
+        """
+        images = torch.empty((len(numbers), 3, *self.side), dtype=torch.uint8)
+        captions = []
+        for row, number in enumerate(numbers):
+            picture, caption = self._index.read(number)
+            images[row] = _pixels(picture, self._preprocess, self._index.place(number))
+            captions.append(caption)
+        return Batch(images, self._tokenizer(captions))
 
 
 def verified(root_json: Path, shards_dir: Path) -> list[dict[str, Any]]:
@@ -76,14 +140,44 @@ def shard_path(shards_dir: Path, shard: dict[str, Any]) -> Path:
     return shards_dir / str(shard["snapshot"]) / str(shard["shard"])
 
 
+def packed(shards_dir: Path, shards: list[dict[str, Any]], split: str, towers: Loaded) -> Packed:
+    """The rows of one split in the order of the shards, each to be decoded and tokenised when it is drawn.
+
+    Raises:
+        ValueError: a pair lacks a member, or a shard has not as many pairs as listed; names shard and key.
+    """
+    wanted = [shard for shard in shards if shard["split"] == split]
+    paths = [shard_path(shards_dir, shard) for shard in wanted]
+    index = packed_shards.index(paths, [shard["rows"] for shard in wanted])
+    return Packed([shard["snapshot"] for shard in wanted for _ in range(shard["rows"])], index, towers)
+
+
 def read(shards_dir: Path, shards: list[dict[str, Any]], split: str, towers: Loaded) -> Rows:
     """The rows of one split in the order of the shards, decoded and tokenised as towers want them.
 
     Raises:
-        ValueError: a picture does not decode, or a shard has not as many rows as listed; names shard and key.
+        ValueError: as packed, or a picture does not decode; names shard and key.
     """
-    wanted = [shard for shard in shards if shard["split"] == split]
-    return decoded((pair for shard in wanted for pair in _pairs(shards_dir, shard)), towers)
+    rows = packed(shards_dir, shards, split, towers)
+    return in_memory(rows, map(rows.take, in_order(len(rows))))
+
+
+def in_order(num_rows: int) -> Iterator[Numbers]:
+    """The numbers of all rows, some at a time."""
+    for start in range(0, num_rows, _AT_ONCE):
+        yield np.arange(start, min(start + _AT_ONCE, num_rows))
+
+
+def in_memory(rows: Packed, batches: Iterable[Batch]) -> Rows:
+    """All rows, of the batches they make in order."""
+    images = torch.empty((len(rows), 3, *rows.side), dtype=torch.uint8)
+    tokens = torch.empty((len(rows), rows.num_tokens), dtype=torch.int64)
+    start = 0
+    for batch in batches:
+        end = start + len(batch.images_RCSS)
+        images[start:end], tokens[start:end] = batch
+        start = end
+    return Rows(snapshot=rows.snapshot, uid=rows.uid, images=images, tokens=tokens)
 
 
 def decoded(pairs: Iterable[Pair], towers: Loaded) -> Rows:
@@ -99,37 +193,17 @@ def decoded(pairs: Iterable[Pair], towers: Loaded) -> Rows:
         images.append(_pixels(pair.picture, towers.preprocess, pair.place))
         captions.append(pair.caption)
         keys.append((pair.snapshot, pair.uid))
-    size = towers.model.visual.image_size
-    height, width = (size, size) if isinstance(size, int) else size
     return Rows(
         snapshot=[snapshot for snapshot, _ in keys],
         uid=[uid for _, uid in keys],
-        images=torch.stack(images) if images else torch.empty((0, 3, height, width), dtype=torch.uint8),
+        images=torch.stack(images) if images else torch.empty((0, 3, *_side(towers)), dtype=torch.uint8),
         tokens=towers.tokenizer(captions),
     )
 
 
-def _pairs(shards_dir: Path, shard: dict[str, Any]) -> Iterator[Pair]:
-    path = shard_path(shards_dir, shard)
-    for uid, picture, caption in _samples(path, shard["rows"]):
-        yield Pair(shard["snapshot"], uid, picture, caption, f"{path}, key {uid}")
-
-
-def _samples(path: Path, rows: int) -> Iterator[tuple[str, bytes, str]]:
-    """(uid, picture bytes, caption) of each pair in a shard, in its order."""
-    # Of webdataset its grouping only: its own opener leaves the file open until the collector comes.
-    from webdataset.tariterators import group_by_keys, tar_file_expander
-
-    num_read = 0
-    with path.open("rb") as stream:
-        for sample in group_by_keys(tar_file_expander([{"url": str(path), "stream": stream}])):
-            picture = next((sample[suffix] for suffix in PICTURES if suffix in sample), None)
-            if picture is None or "txt" not in sample:
-                raise ValueError(f"{path}, key {sample['__key__']}: a pair needs .txt and one of {', '.join(PICTURES)}")
-            num_read += 1
-            yield sample["__key__"], picture, sample["txt"].decode("utf-8")
-    if num_read != rows:
-        raise ValueError(f"{path} holds {num_read} pairs where root.json lists {rows}")
+def _side(towers: Loaded) -> tuple[int, int]:
+    size = towers.model.visual.image_size
+    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 def _pixels(picture: bytes, preprocess: Preprocess, place: str) -> Tensor:

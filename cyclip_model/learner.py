@@ -29,17 +29,26 @@ class Learner(nn.Module):
         super().__init__()
         self.towers, self.heads, self.is_bf16 = towers, heads, is_bf16
 
-    def forward(self, images_BCHW: Tensor, tokens_BL: Tensor) -> Features:
+    def forward(self, images_BCHW: Tensor, tokens_BL: Tensor, *views: Tensor) -> Features:
         """Features of a batch of normalised pictures and tokens; embeddings and cluster logits are float32.
 
         Matrix products are bfloat16 where the learner is; weights, features and losses are float32 either way.
+
+        Args:
+            views: second views of pictures and of tokens, or nothing. They go through the towers with the first ones:
+                BatchNorm sees all of them.
         """
+        if views:
+            images_BCHW, tokens_BL = (torch.cat(pair) for pair in zip((images_BCHW, tokens_BL), views, strict=True))
         with self._precision(images_BCHW):
             image_BD = self.towers.encode_image(images_BCHW.contiguous(memory_format=torch.channels_last))
             text_BD = self.towers.encode_text(tokens_BL)
         image_BD, text_BD = (normalize(at_least_float32(rows_BD), dim=-1) for rows_BD in (image_BD, text_BD))
         bias = self.towers.logit_bias
         features = Features(image_BD, text_BD, self.towers.logit_scale.exp(), None if bias is None else bias.clone())
+        if views:
+            (image_BD, image_view_BD), (text_BD, text_view_BD) = image_BD.chunk(2), text_BD.chunk(2)
+            features = Features(image_BD, text_BD, *features[2:6], image_view_BD, text_view_BD)
         if self.heads is None:
             return features
         with self._precision(images_BCHW):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cyclip_model import augment, checkpoint, data, losses, optim, validation
+from cyclip_model import augment, checkpoint, data, losses, optim, validation, views
 from cyclip_model.augment import AugmentConfig
 from cyclip_model.average import Average
 from cyclip_model.events import Scalars
@@ -110,6 +110,8 @@ class Recipe(NamedTuple):
     """Where a line of JSON an epoch says how fast it went: a clock's words, kept out of every result."""
     scalars: Scalars | None = None
     """What every step's scalars are told to, for people."""
+    views: losses.CaptionEdits | None = None
+    """How second views are made, where the objective asks for them."""
 
 
 Record = dict[str, float]
@@ -117,7 +119,7 @@ Record = dict[str, float]
 
 
 def fit(
-    learner: Learner, rows: data.Rows, held_out: data.Rows | None, recipe: Recipe, checkpoint_path: Path
+    learner: Learner, rows: data.Source, held_out: data.Source | None, recipe: Recipe, checkpoint_path: Path
 ) -> list[Record]:
     """Trains learner in place, leaves it in eval mode on the CPU, and returns one record per epoch.
 
@@ -199,7 +201,7 @@ class _State:
         logger.info("going on after epoch %d, step %d of the next", len(self.history), len(self.steps))
 
 
-def _epoch(state: _State, rows: data.Rows, recipe: Recipe, epoch: int, checkpoint_path: Path) -> Record:
+def _epoch(state: _State, rows: data.Source, recipe: Recipe, epoch: int, checkpoint_path: Path) -> Record:
     """One pass over the rows, or what is left of it; returns the means over its steps."""
     config, steps = recipe.config, state.steps
     batches = data.batches(len(rows), config.batch_size, recipe.seed, epoch)
@@ -208,16 +210,17 @@ def _epoch(state: _State, rows: data.Rows, recipe: Recipe, epoch: int, checkpoin
     own, device, begun = recipe.ranks.share(config.batch_size), recipe.ranks.device, len(steps)
     clock = Clock()
     saved_at = time.monotonic()
-    for number in range(len(steps), len(batches)):
+    feed = clock.waiting_for(_on(device, rows.stream(batches[begun:, own])))
+    for number, drawn in enumerate(feed, begun):
         batch, step = batches[number], epoch * len(batches) + number
-        generator = augment.draws(recipe.seed, epoch, number)
         # for towers that draw from the global generator, as patch dropout does: resuming must not change what they draw
-        torch.manual_seed(generator.initial_seed())
-        with clock.waiting():
-            images = _views(rows.images[batch[own]], recipe, generator, own)
-            tokens = rows.tokens[batch[own]].to(device, non_blocking=True)
+        torch.manual_seed(augment.draws(recipe.seed, epoch, number).initial_seed())
+        with clock.augmenting():
+            share = views.Share(recipe.seed, epoch, number, own, config.batch_size)
+            images = views.pictures(drawn, config.augment, config.preprocess, share)
+            more = views.second(drawn, config.augment, config.preprocess, share, recipe.views) if recipe.views else ()
         state.optimizer.zero_grad(set_to_none=True)
-        parts = backward(state.forward, images, tokens, recipe.parts, config.micro_batch_size)
+        parts = backward(state.forward, images, drawn.tokens_RL, recipe.parts, config.micro_batch_size, more)
         rate = optim.learning_rate(step, num_steps, config.lr, config.warmup_frac)
         norm = optim.update(state.learner, state.optimizer, rate, config.grad_clip_norm)
         if state.average is not None:
@@ -245,11 +248,9 @@ def _epoch(state: _State, rows: data.Rows, recipe: Recipe, epoch: int, checkpoin
     }
 
 
-def _views(images_RCHW: Tensor, recipe: Recipe, generator: torch.Generator, own: slice) -> Tensor:
-    """The towers' input for a rank's own rows of one batch of uint8 pictures: augmented, then normalised."""
-    config, images = recipe.config, images_RCHW.to(recipe.ranks.device, non_blocking=True)
-    moved = augment.augment(images, config.augment, generator, own, config.batch_size)
-    return augment.normalise(moved, recipe.config.preprocess.mean, recipe.config.preprocess.std)
+def _on(device: torch.device, feed: Iterator[data.Batch]) -> Iterator[data.Batch]:
+    for batch in feed:
+        yield data.Batch(*(rows.to(device, non_blocking=True) for rows in batch))
 
 
 def _refuse_nan(record: Record, step: int, epoch: int, uids: list[str]) -> None:

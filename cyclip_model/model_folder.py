@@ -27,7 +27,7 @@ def history_csv(history: list[Record]) -> str:
     return "".join(",".join(line) + "\n" for line in [columns, *lines])
 
 
-def exposure_table(rows: data.Rows, counts: np.ndarray[Any, np.dtype[np.int64]]) -> pa.Table:
+def exposure_table(rows: data.Source, counts: np.ndarray[Any, np.dtype[np.int64]]) -> pa.Table:
     """Pairs that were in a batch at least once, with how often, sorted by (snapshot, uid)."""
     table = pa.table([rows.snapshot, rows.uid, counts], schema=records.EXPOSURE)
     return table.filter(pc.field("count") > 0).sort_by([("snapshot", "ascending"), ("uid", "ascending")])

@@ -18,26 +18,33 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cyclip_model.losses import Features
 
-Forward = Callable[[Tensor, Tensor], Features]
 Parts = Callable[[Features], dict[str, Tensor]]
-_BY_ROW, _SCALARS = ("image_BD", "text_BD", "image_BK", "text_BK"), ("logit_scale", "logit_bias")
+_BY_ROW = ("image_BD", "text_BD", "image_BK", "text_BK", "image_view_BD", "text_view_BD")
+_SCALARS = ("logit_scale", "logit_bias")
 
 
 def backward(
-    learner: nn.Module, images_BCHW: Tensor, tokens_BL: Tensor, parts: Parts, micro_batch: int
+    learner: nn.Module,
+    images_BCHW: Tensor,
+    tokens_BL: Tensor,
+    parts: Parts,
+    micro_batch: int,
+    views: tuple[Tensor, ...] = (),
 ) -> dict[str, Tensor]:
     """Adds the batch's gradients to the learner's parameters and returns the objective's scalars, detached.
 
     Args:
         learner: gives Features of pictures and tokens; as one of several ranks it averages gradients, once a batch.
-        micro_batch: rows that go through the learner at a time.
+        micro_batch: rows that go through the learner at a time, each with its second view where there are some.
+        views: second views of pictures and of tokens, or nothing.
     """
     alone = learner.module if isinstance(learner, DistributedDataParallel) else learner
     if micro_batch >= len(images_BCHW):
-        found = parts(learner(images_BCHW, tokens_BL))
+        found = parts(learner(images_BCHW, tokens_BL, *views))
         torch.autograd.backward(found["loss"])
         return {name: value.detach() for name, value in found.items()}
-    chunks = list(zip(torch.split(images_BCHW, micro_batch), torch.split(tokens_BL, micro_batch), strict=True))
+    given = (images_BCHW, tokens_BL, *views)
+    chunks = list(zip(*(torch.split(rows, micro_batch) for rows in given), strict=True))
     states = []
     with torch.no_grad(), _resting_statistics(learner):
         made = []

@@ -10,7 +10,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from cyclip_model import training
+from cyclip_model import timings, training
 from cyclip_model.loop import TrainConfig
 from lineage import files, params, stage
 
@@ -29,6 +29,7 @@ def main(root_json: Path, shards: Path, model: Path, provenance: Path) -> None:
         else:
             training.train(root_json, shards, model.name, this.scratch)
         this.account(**files.read_json(this.scratch / training.ACCOUNT))
+        this.speed |= timings.summary(timings.path(model.name))
         this.publish(this.scratch / training.OUT, model)
 
 

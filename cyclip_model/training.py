@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from cyclip_model import data, events, heads, loop, losses, model_folder, ranks, towers, warm_start
+from cyclip_model import data, events, heads, loader, loop, losses, model_folder, ranks, timings, towers, warm_start
 from cyclip_model.determinism import reproducible
 from cyclip_model.learner import Learner
+from cyclip_model.loader import LoaderConfig
 from cyclip_model.loop import Record, TrainConfig
 from lineage import files, params, stage
 
@@ -77,20 +78,20 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
     """Trains the model that the name asks for, as the rank that this process is; rank 0 writes what comes of it."""
     entry, seed = parse_name(name)
     objective, loss_config = objective_of(entry)
-    config = params.load("train", TrainConfig)
+    config, loading = params.load("train", TrainConfig), params.load("loader", LoaderConfig)
     mine = ranks.join()
     try:
-        timings = stage.WORK / "timings" / f"train-{name}.jsonl"
         clusters = objective.nclip(loss_config) if objective.nclip else None
         temperature = clusters.temperature if clusters and objective.compares_clusters else None
 
         def parts(features: losses.Features) -> dict[str, Tensor]:
             return objective.parts(features, loss_config)
 
+        told, views = timings.path(name), objective.views(loss_config) if objective.views else None
         is_told = events.is_asked() and not mine.rank
         telling = events.writer(stage.WORK / "tensorboard" / name) if is_told else contextlib.nullcontext()
-        with telling as scalars, reproducible(config.threads):
-            recipe = loop.Recipe(config, parts, seed, mine, temperature, timings, scalars)
+        with telling as scalars, reproducible(config.threads), contextlib.ExitStack() as stack:
+            recipe = loop.Recipe(config, parts, seed, mine, temperature, told, scalars, views)
             model_cfg = {**config.towers.model_cfg(), **(objective.model_cfg or {})}
             trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
             made_heads = heads.build(config.towers.embed_dim, clusters.head, seed) if clusters else None
@@ -100,7 +101,11 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
                 parent = warm_start.apply(config.warm_start, trained.model, made_heads, head, folder)
             learner = Learner(trained.model, made_heads, is_bf16=config.precision == "bf16")
             listed = data.verified(root_json, shards)
-            rows, held_out = (data.read(shards, listed, split, trained) for split in ("train", "val"))
+            packed = {split: data.packed(shards, listed, split, trained) for split in ("train", "val")}
+            rows, held_out = (
+                stack.enter_context(loader.opened(its, loading, scratch / "rows" / split, mine.device))
+                for split, its in packed.items()
+            )
             history = loop.fit(learner, rows, held_out, recipe, scratch / "checkpoint.pt")
     finally:
         ranks.leave()
@@ -116,7 +121,7 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
 
 
 def _account(
-    rows: data.Rows, held_out: data.Rows, drawn: np.ndarray[Any, Any], history: list[Record]
+    rows: data.Source, held_out: data.Source, drawn: np.ndarray[Any, Any], history: list[Record]
 ) -> dict[str, Any]:
     seen = int((drawn > 0).sum())
     facts = {"epochs": len(history), "steps": int(history[-1]["step"]), "pairs_drawn": int(drawn.sum())}

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cyclip_model import augment, data
+from cyclip_model import augment, data, losses
 from cyclip_model.losses import Features
 from cyclip_model.metrics import retrieval
 
@@ -27,30 +28,30 @@ COLUMNS = ("val_loss", f"val_recall_{_K}")
 
 
 @torch.no_grad()
-def validate(learner: Learner, rows: data.Rows, recipe: Recipe) -> dict[str, float]:
+def validate(learner: Learner, rows: data.Source, recipe: Recipe) -> dict[str, float]:
     """COLUMNS of the rows as they are, in batches of train.batch_size, the last one shorter.
 
-    val_loss: the mean contrastive part of the objective; all of an objective that has none. val_recall_10: the share of
+    val_loss: the mean contrastive part of the objective, all of an objective that has none, and CLIP's loss where the
+    objective looks at second views, for these belong to training. val_recall_10: the share of
     pictures and of captions that find their pair among the first ten, the mean of both directions. A caption that
     several pictures have is right for all of them, and ties count against the truth. Pairs are compared as evaluation
     compares them, so the share means the same for every objective.
     """
     learner.eval()
-    config, device, total = recipe.config, recipe.ranks.device, 0.0
-    found: list[tuple[Tensor, Tensor]] = []
-    for start in range(0, len(rows), config.batch_size):
-        batch = slice(start, start + config.batch_size)
-        images = rows.images[batch].to(device).float() / 255
-        images = augment.normalise(images, config.preprocess.mean, config.preprocess.std)
-        features = learner(images, rows.tokens[batch].to(device))
-        parts = recipe.parts(features)
+    config, total = recipe.config, 0.0
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    starts = range(config.batch_size, len(rows), config.batch_size)
+    for images_RCHW, tokens_RL in rows.stream(np.split(np.arange(len(rows)), starts)):
+        images = augment.normalise(
+            images_RCHW.to(recipe.ranks.device).float() / 255, config.preprocess.mean, config.preprocess.std
+        )
+        features = learner(images, tokens_RL.to(recipe.ranks.device))
+        parts = {"loss": losses.clip_loss(*features[:3])} if recipe.views else recipe.parts(features)
         total += float(parts.get("contrastive", parts["loss"])) * len(features.image_BD)
-        if start < _MOST_ROWS:
-            found.append(compared(features, recipe.temperature))
-    image_NW, text_NW = (torch.cat(each)[:_MOST_ROWS] for each in zip(*found, strict=True))
-    return dict(
-        zip(COLUMNS, (total / len(rows), _recall(image_NW, text_NW, rows.tokens[: len(image_NW)])), strict=True)
-    )
+        if len(found) * config.batch_size < _MOST_ROWS:
+            found.append((*compared(features, recipe.temperature), tokens_RL))
+    image_NW, text_NW, tokens_NL = (torch.cat(each)[:_MOST_ROWS] for each in zip(*found, strict=True))
+    return dict(zip(COLUMNS, (total / len(rows), _recall(image_NW, text_NW, tokens_NL)), strict=True))
 
 
 def compared(features: Features, temperature: float | None) -> tuple[Tensor, Tensor]:

@@ -18,8 +18,8 @@ NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
 """Snapshot, objective and set names: they are interpolated into commands that reach a shell."""
 
 SECTIONS = frozenset(
-    "snapshots objectives seeds sets runner losses source download measure screen scorer embed select pack dataset "
-    "index benchmarks train evaluate compare audit root".split()
+    "snapshots objectives seeds sets runner loader losses source download measure screen scorer embed select pack "
+    "dataset index benchmarks train evaluate compare audit root".split()
 )
 """Every top-level key params.yaml may have; `root` is a bucket deployment's (deploy/s3)."""
 

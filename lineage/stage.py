@@ -51,6 +51,8 @@ class Run:
     instance: str
     scratch: Path
     counts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    speed: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What a clock said, for the run record; no run says the same, so it stands in no provenance file."""
 
     def publish(self, made: Path, out: Path) -> None:
         """Moves a finished file or folder from the scratch to its place, by one rename, and into its bucket before.
@@ -134,8 +136,9 @@ def run(
         made[_shown(provenance)] = digests.md5_file(provenance)
         record = {"stage": stage, "instance": instance, "code": code, "deps": parents, "outs": made}
         times = {"started": round(started, 3), "seconds": round(time.monotonic() - clock, 3)}
+        speed = {"speed": this.speed} if this.speed else {}
         used = {"cpu_seconds": round(runs.cpu_seconds(), 3), "peak_memory_bytes": runs.peak_memory_bytes()}
-        runs.append(stage, {**record, **times, **used, **runs.environment()})
+        runs.append(stage, {**record, **times, **used, **speed, **runs.environment()})
     logger.info("%s (%.1f s)", summary(this), time.monotonic() - clock)
 
 

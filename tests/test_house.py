@@ -154,9 +154,11 @@ def test_every_line_of_params_with_a_number_has_a_comment() -> None:
     assert not bare
 
 
-def test_runner_is_in_no_stage() -> None:
+@pytest.mark.parametrize("section", ["runner", "loader"])
+def test_what_no_result_depends_on_is_in_no_stage(section: str) -> None:
+    assert section in PARAMS
     for name, entry in STAGES.items():
-        assert "runner" not in entry["params"], name
+        assert section not in {key.split(".")[0] for key in entry["params"]}, name
 
 
 def test_files_and_functions_stay_small() -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from cyclip_model.losses.clip import ClipConfig, Features, clip_loss, clip_parts
+from cyclip_model.losses.clip import CaptionEdits, ClipConfig, Features, clip_loss, clip_parts
 from cyclip_model.losses.cyclip import CyclipConfig, cyclic_losses, cyclic_unit, cyclip_parts
 from cyclip_model.losses.nclip import NclipConfig, nclip_loss, nclip_parts
 from cyclip_model.losses.protoclip import ProtoclipConfig, protoclip_parts
@@ -18,6 +18,7 @@ from cyclip_model.losses.xclip import XclipConfig, xclip_parts
 
 __all__ = [
     "OBJECTIVES",
+    "CaptionEdits",
     "Features",
     "Objective",
     "clip_loss",
@@ -39,6 +40,8 @@ class Objective(NamedTuple):
     """config -> what its cluster heads are built and used by; None for an objective without."""
     compares_clusters: bool = False
     """Whether pictures and texts are compared by their clusters, because the embeddings are not aligned."""
+    views: Callable[[Any], CaptionEdits | None] | None = None
+    """config -> how the second views it looks at are made, None for none; None for an objective that never does."""
     model_cfg: dict[str, float] | None = None
     """What open_clip's model config needs besides: SigLIP's first scale and bias."""
 
@@ -49,7 +52,7 @@ def _itself(config: NclipConfig) -> NclipConfig:
 
 OBJECTIVES: dict[str, Objective] = {
     "clip": Objective(ClipConfig, clip_parts),
-    "cyclip": Objective(CyclipConfig, cyclip_parts),
+    "cyclip": Objective(CyclipConfig, cyclip_parts, views=CyclipConfig.views),
     "nclip": Objective(NclipConfig, nclip_parts, nclip=_itself, compares_clusters=True),
     "xclip": Objective(XclipConfig, xclip_parts, nclip=attrgetter("nclip")),
     "siglip": Objective(

@@ -24,6 +24,15 @@ _MOST_AT_ONCE = 512
 """Rows of a batch whose B x B matrix is made whole: below, tiles bring nothing."""
 
 
+class CaptionEdits(NamedTuple):
+    """How second views of captions are made; those of pictures are drawn as the first ones."""
+
+    token_delete_prob: float
+    """Of a token between start and end to be left out, 0..1."""
+    token_swap_prob: float
+    """Of such a token to change places with the next, 0..1."""
+
+
 class Features(NamedTuple):
     """What every objective reads: the batch after both towers, and after the heads where the objective has some."""
 

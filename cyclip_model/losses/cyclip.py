@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from cyclip_model.losses import across
-from cyclip_model.losses.clip import Features, clip_loss, view_loss
+from cyclip_model.losses.clip import CaptionEdits, Features, clip_loss, view_loss
 from cyclip_model.losses.grams import grams
 
 PAPER_CYCLIC_UNIT = 2 * 128 / 1024
@@ -51,11 +51,22 @@ class CyclipConfig:
     """`paper` uses the lambdas as they are; `normalised` divides them by (2B/D)/0.25: equal at the paper's B and D."""
     inmodal_views: bool
     """Whether the contrastive part looks at an augmented second view of each modality, too."""
+    token_delete_prob: float
+    """Of a token between start and end to be missing in the second view of a caption, 0..1."""
+    token_swap_prob: float
+    """Of such a token to change places with the next there, 0..1."""
 
     def __post_init__(self) -> None:
+        for key in ("token_delete_prob", "token_swap_prob"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"{key} must be in 0..1, not {getattr(self, key)}")
         for key in ("lambda_in_modal", "lambda_cross_modal"):
             if not 0 <= getattr(self, key) < float("inf"):
                 raise ValueError(f"{key} must be a number >= 0, not {getattr(self, key)}")
+
+    def views(self) -> CaptionEdits | None:
+        """How second views of captions are made; None where none are looked at."""
+        return CaptionEdits(self.token_delete_prob, self.token_swap_prob) if self.inmodal_views else None
 
 
 def cyclic_losses(image_BD: Tensor, text_BD: Tensor) -> tuple[Tensor, Tensor]:

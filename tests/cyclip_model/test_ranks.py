@@ -13,7 +13,7 @@ import yaml
 from cyclip_model import heads, ranks, towers, train
 from tests.cyclip_model import rank_norms
 from tests.cyclip_model.losses.settings import CONFIGS
-from tests.cyclip_model.test_train import LOSSES
+from tests.cyclip_model.test_train import LOADER, LOSSES
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +58,7 @@ def test_ranks_end_with_the_weights_of_one_process_but_for_rounding(
     for processes in (1, 2, 4):
         # few steps and a large epsilon: where a gradient is all rounding, Adam makes a whole step of it
         section = train_section(processes=processes, epochs=7, batch_size=8, lr=0.0003, eps=0.001)
-        Path("params.yaml").write_text(yaml.safe_dump({"train": section, "losses": LOSSES}))
+        Path("params.yaml").write_text(yaml.safe_dump({"train": section, "losses": LOSSES, "loader": LOADER}))
         model = Path(f"models{processes}") / name
         train.main(root, root.parent / "shards", model, Path(f"provenance{processes}.json"))
         saved = heads.load(model)

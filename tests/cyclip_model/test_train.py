@@ -9,10 +9,11 @@ import torch
 import yaml
 
 from cyclip_model import heads, towers, train, training
-from lineage import records
+from lineage import records, runs
 from tests.cyclip_model.losses.settings import CONFIGS
 
 LOSSES = {name: dataclasses.asdict(config) for name, config in CONFIGS.items()}
+LOADER = {"cache": "ram", "workers": 0, "prefetch": 2}
 Prepare = Callable[..., Path]
 
 
@@ -24,7 +25,8 @@ def prepare(
     monkeypatch.chdir(tmp_path)
 
     def make(train_rows: int = 20, val_rows: int = 3, **changes: Any) -> Path:
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train": train_section(**changes), "losses": LOSSES}))
+        sections = {"train": train_section(**changes), "losses": LOSSES, "loader": LOADER}
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(sections))
         splits = {"train": shards.drawings(train_rows), "val": shards.drawings(val_rows)}
         root: Path = shards.pack(Path("data"), {split: rows for split, rows in splits.items() if rows})
         return root
@@ -90,6 +92,16 @@ def test_how_fast_it_went_is_told_beside_the_results(prepare: Prepare) -> None:
     lines = [json.loads(line) for line in Path(".work/timings/train-clip-0.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["samples"]) for line in lines] == [(1, 16), (2, 16)]
     assert all(line["samples_per_s"] > 0 and 0 < line["data_wait"] < 1 and line["peak_mib"] > 10 for line in lines)
+    assert all(0 < line["augmentation"] < 1 - line["data_wait"] for line in lines)
+
+
+def test_its_summary_stands_in_the_run_record_and_in_no_out(prepare: Prepare) -> None:
+    model, provenance = run(prepare(), "clip-0")
+    speed = next(runs.read("train"))["speed"]
+    assert sorted(speed) == ["augmentation", "data_wait", "epochs", "peak_mib", "samples_per_s"]
+    assert speed["epochs"] == 2
+    written = [path.read_bytes() for path in model.iterdir()] + [json.dumps(provenance).encode()]
+    assert not [content for content in written if b"samples_per_s" in content]
 
 
 def test_a_second_run_makes_the_same_bytes(prepare: Prepare) -> None:

@@ -70,6 +70,15 @@ def test_a_run_leaves_its_out_provenance_and_record_and_no_scratch() -> None:
     }
 
 
+def test_what_a_clock_says_is_in_the_run_record_only() -> None:
+    with audit() as this:
+        finish(this)
+        this.speed |= {"samples_per_s": 12.5}
+    (record,) = runs.read("audit")
+    assert record["speed"] == {"samples_per_s": 12.5}
+    assert "samples_per_s" not in Path("provenance/audit/all.json").read_text()
+
+
 def test_a_second_run_has_the_same_provenance_and_a_chained_record() -> None:
     contents = set()
     for _ in range(2):

@@ -22,7 +22,12 @@ NCLIP = NclipConfig(
 CONFIGS: dict[str, Any] = {
     "clip": ClipConfig(),
     "cyclip": CyclipConfig(
-        lambda_in_modal=0.25, lambda_cross_modal=0.25, cyclic_scale="normalised", inmodal_views=False
+        lambda_in_modal=0.25,
+        lambda_cross_modal=0.25,
+        cyclic_scale="normalised",
+        inmodal_views=False,
+        token_delete_prob=0.2,
+        token_swap_prob=0.2,
     ),
     "nclip": NCLIP,
     "xclip": XclipConfig(weight_contrastive=0.3, weight_non_contrastive=0.7, nclip=NCLIP),

@@ -29,6 +29,8 @@ def config(**changes: object) -> CyclipConfig:
         "lambda_cross_modal": 0.25,
         "cyclic_scale": "paper",
         "inmodal_views": False,
+        "token_delete_prob": 0.1,
+        "token_swap_prob": 0.1,
         **changes,
     }
     return CyclipConfig(**values)  # type: ignore[arg-type]
