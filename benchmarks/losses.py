@@ -8,6 +8,7 @@ inputs and gradients. What a textbook form would need above --gib is not run, an
 """
 
 import argparse
+import ctypes
 import gc
 import re
 import sys
@@ -98,6 +99,7 @@ def work(form: str, batch: int, width: int, rounds: int) -> None:
     small = [normalize(torch.randn(8, width), dim=1).requires_grad_() for _ in range(2)]
     FORMS[form](*small, scale).backward()  # what torch sets up once
     gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # else what was freed before hides what is taken now
     reset_peak()
     before, seconds, walls, value, mib = resident_peak(), [], [], 0.0, 0.0
     for number in range(rounds):

@@ -141,7 +141,7 @@ def fit(
         logger.warning("the val split is empty: history.csv has no val_loss")
     state = _State(learner, recipe)
     state.resume(checkpoint_path)
-    for epoch in stage.progress(range(len(state.history), config.epochs), label="train epochs"):
+    for epoch in range(len(state.history), config.epochs):
         record = _epoch(state, rows, recipe, epoch, checkpoint_path)
         if held_out:
             with across.alone():
@@ -211,6 +211,7 @@ def _epoch(state: _State, rows: data.Source, recipe: Recipe, epoch: int, checkpo
     clock = Clock()
     saved_at = time.monotonic()
     feed = clock.waiting_for(_on(device, rows.stream(batches[begun:, own])))
+    line = _line(recipe, epoch, begun, len(batches))
     for number, drawn in enumerate(feed, begun):
         batch, step = batches[number], epoch * len(batches) + number
         # for towers that draw from the global generator, as patch dropout does: resuming must not change what they draw
@@ -228,12 +229,15 @@ def _epoch(state: _State, rows: data.Source, recipe: Recipe, epoch: int, checkpo
         values = across.averaged(torch.stack([value.float() for value in parts.values()])).tolist()
         steps.append({**dict(zip(parts, values, strict=True)), "grad_norm": norm})
         _refuse_nan(steps[-1], step, epoch, [rows.uid[row] for row in batch])
+        line.set_postfix(loss=f"{steps[-1]['loss']:.4g}", grad_norm=f"{norm:.3g}", lr=f"{rate:.2g}", refresh=False)
+        line.update(config.batch_size)
         if recipe.scalars:
             scale = float(state.learner.towers.logit_scale.detach().exp())
             recipe.scalars(step, {**steps[-1], "lr": rate, "logit_scale": scale})
         if time.monotonic() - saved_at > _SAVE_EVERY_S:
             state.save(checkpoint_path)
             saved_at = time.monotonic()
+    line.close()
     if recipe.timings and not recipe.ranks.rank:
         clock.tell(recipe.timings, epoch + 1, (len(batches) - begun) * config.batch_size)
     means = {part: math.fsum(record[part] for record in steps) / len(steps) for part in steps[0]}
@@ -246,6 +250,13 @@ def _epoch(state: _State, rows: data.Source, recipe: Recipe, epoch: int, checkpo
         "logit_scale": scale,
         "2B/D": losses.cyclic_unit(config.batch_size, config.towers.embed_dim),
     }
+
+
+def _line(recipe: Recipe, epoch: int, begun: int, num_batches: int) -> Any:
+    """The progress of an epoch in pairs, with the last step's loss, for the rank that speaks."""
+    size, is_mute = recipe.config.batch_size, recipe.ranks.rank > 0
+    label = f"epoch {epoch + 1} of {recipe.config.epochs}"
+    return stage.bar(label, num_batches * size, done=begun * size, unit="pairs", is_mute=is_mute)
 
 
 def _on(device: torch.device, feed: Iterator[data.Batch]) -> Iterator[data.Batch]:

@@ -44,7 +44,8 @@ def join() -> Ranks:
     if has_gpu:
         torch.cuda.set_device(device)
     if world_size > 1:
-        dist.init_process_group("nccl" if has_gpu else "gloo")
+        # with a device nccl connects at once, so that a rank without its GPU fails here and not at the first step
+        dist.init_process_group("nccl" if has_gpu else "gloo", device_id=device if has_gpu else None)
     return Ranks(int(os.environ.get("RANK", "0")), world_size, device)
 
 

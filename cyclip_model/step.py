@@ -49,13 +49,13 @@ def backward(
     with torch.no_grad(), _resting_statistics(learner):
         made = []
         for chunk in chunks:
-            states.append(torch.get_rng_state())
+            states.append(_drawn_so_far(images_BCHW.device))
             made.append(alone(*chunk))
     whole = _joined(made)
     found = parts(whole)
     torch.autograd.backward(found["loss"])
     for number, (chunk, state) in enumerate(zip(chunks, states, strict=True)):
-        torch.set_rng_state(state)
+        _draw_from(state, images_BCHW.device)
         start, is_last = number * micro_batch, number == len(chunks) - 1
         with contextlib.nullcontext() if is_last or learner is alone else learner.no_sync():  # type: ignore[operator]
             pairs = [
@@ -65,6 +65,17 @@ def backward(
             ]
             torch.autograd.backward([value for value, _ in pairs], [gradient for _, gradient in pairs])
     return {name: value.detach() for name, value in found.items()}
+
+
+def _drawn_so_far(device: torch.device) -> list[Tensor]:
+    """The state of the generators that towers on this device may draw from."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _draw_from(state: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[1], device)
 
 
 def _joined(made: list[Features]) -> Features:

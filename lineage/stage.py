@@ -187,6 +187,12 @@ def progress(items: Iterable[T], *, label: str, total: int | None = None) -> Ite
     return tqdm(items, desc=label, total=total, mininterval=1.0, leave=False, disable=None)  # type: ignore[no-any-return]
 
 
+def bar(label: str, total: int, *, done: int = 0, unit: str = "it", is_mute: bool = False) -> tqdm:
+    """Returns a progress bar on stderr, where that is a terminal, to be moved by its `update`; close it at the end."""
+    disable = True if is_mute else None
+    return tqdm(desc=label, total=total, initial=done, unit=f" {unit}", mininterval=1.0, leave=False, disable=disable)
+
+
 @contextlib.contextmanager
 def watch(label: str, total: int, count: Callable[[], int]) -> Iterator[None]:
     """Shows a progress bar of what `count` returns, on a terminal, while the context is open.
@@ -194,12 +200,12 @@ def watch(label: str, total: int, count: Callable[[], int]) -> Iterator[None]:
     For work whose progress is best read off the disk: that is right whichever process did it.
     """
     done = threading.Event()
-    bar = tqdm(total=total, desc=label, mininterval=1.0, leave=False, disable=None)
+    shown = bar(label, total)
 
     def follow() -> None:
         while not done.wait(0.5):
-            bar.n = count()
-            bar.refresh()
+            shown.n = count()
+            shown.refresh()
 
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()
@@ -208,7 +214,7 @@ def watch(label: str, total: int, count: Callable[[], int]) -> Iterator[None]:
     finally:
         done.set()
         follower.join()
-        bar.close()
+        shown.close()
 
 
 def die_with_parent(parent: int) -> None:

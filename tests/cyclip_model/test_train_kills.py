@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cyclip_model import losses
-from tests.cyclip_model.test_train import LOSSES
+from tests.cyclip_model.test_train import LOADER, LOSSES
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ def test_killed_three_times_each_objective_ends_with_equal_bytes(
     tmp_path: Path, shards: Any, train_section: Callable[..., dict[str, Any]]
 ) -> None:
     section = train_section(epochs=3, ema_decay=0.5)
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train": section, "losses": LOSSES}))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train": section, "losses": LOSSES, "loader": LOADER}))
     shards.pack(tmp_path / "data", {"train": shards.drawings(40), "val": shards.drawings(4)})
     seed = random.SystemRandom().randrange(2**31)
     command = [sys.executable, "-m", "tests.cyclip_model.dying_trainings", str(seed)]
