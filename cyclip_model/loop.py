@@ -27,6 +27,7 @@ from cyclip_model.events import Scalars
 from cyclip_model.learner import Learner
 from cyclip_model.losses import across
 from cyclip_model.ranks import Ranks, shared, synchronised
+from cyclip_model.recompute import checkpoint_activations
 from cyclip_model.step import backward
 from cyclip_model.timings import Clock
 from cyclip_model.towers import PreprocessConfig, TowersConfig
@@ -165,7 +166,7 @@ class _State:
         self.ranks = recipe.ranks
         learner.to(self.ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         synchronised(learner, self.ranks)
-        learner.towers.set_grad_checkpointing(config.checkpoint_activations)
+        checkpoint_activations(learner.towers, config.checkpoint_activations)
         self.average = Average(learner, config.ema_decay) if config.ema_decay else None
         compiled: torch.nn.Module = torch.compile(learner) if config.compile else learner  # type: ignore[assignment]
         self.forward = shared(compiled, self.ranks)

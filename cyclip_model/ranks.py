@@ -11,6 +11,7 @@ Shapes: R rows of this rank, C channels.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -19,6 +20,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cyclip_model.losses import across
+from lineage import stage
+
+STAGE_PID = "CLIPLINE_STAGE_PID"
+"""Environment variable by which a stage tells its ranks who it is."""
 
 
 class Ranks(NamedTuple):
@@ -47,6 +52,22 @@ def join() -> Ranks:
         # with a device nccl connects at once, so that a rank without its GPU fails here and not at the first step
         dist.init_process_group("nccl" if has_gpu else "gloo", device_id=device if has_gpu else None)
     return Ranks(int(os.environ.get("RANK", "0")), world_size, device)
+
+
+def die_with_stage() -> None:
+    """Asks the kernel to end this rank with its torchrun, which ends with the stage; leaves now if they are gone.
+
+    That may be before this rank could ask: it takes seconds to import torch. Then its parent is another process, whose
+    own parent is not the stage. A rank that no stage has started, as on several machines, asks for torchrun's end only.
+    """
+    torchrun, stage_pid = os.getppid(), os.environ.get(STAGE_PID)
+    stage.die_with_parent(torchrun)
+    status = Path(f"/proc/{torchrun}/stat")
+    if stage_pid is None or not status.is_file():
+        return
+    parent = status.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]
+    if parent != stage_pid:
+        raise SystemExit("the stage that started this rank has ended")
 
 
 def leave() -> None:

@@ -8,6 +8,8 @@ is how stage train starts several; one it runs itself.
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import re
 import subprocess
 import sys
@@ -63,14 +65,21 @@ def objective_of(name: str, path: Path = params.PARAMS) -> tuple[losses.Objectiv
 
 
 def launch(root_json: Path, shards: Path, name: str, scratch: Path, num_processes: int) -> None:
-    """Trains with as many ranks; they are torchrun's, and die with it.
+    """Trains with as many ranks; they are torchrun's and die with it, as it dies with this process.
 
     Raises:
         ValueError: one of them failed; what it said is on stderr.
     """
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
     command = [sys.executable, *torchrun, "-m", __name__, str(root_json), str(shards), name, str(scratch)]
-    if subprocess.run(command, check=False).returncode != 0:
+    mine = os.getpid()
+    done = subprocess.run(
+        command,
+        check=False,
+        env={**os.environ, ranks.STAGE_PID: str(mine)},
+        preexec_fn=functools.partial(stage.die_with_parent, mine),
+    )
+    if done.returncode != 0:
         raise ValueError(f"train@{name}: one of {num_processes} ranks failed; what it said stands above")
 
 
@@ -138,4 +147,5 @@ def _account(
 if __name__ == "__main__":
     stage.log_to_stderr()
     with stage.user_errors():
+        ranks.die_with_stage()
         train(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))

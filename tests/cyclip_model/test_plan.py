@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cyclip_model import heads, losses, plan, recipe, towers
+from cyclip_model import heads, losses, plan, recompute, towers
+from cyclip_model import recipe as recipes
 from cyclip_model.learner import Learner
-from lineage import params
+from cyclip_model.loop import TrainConfig
+from lineage import files, params
 
-NAMES = [name for name in recipe.names() if "rows:" in recipe.path_of(name).read_text()]
+NAMES = [name for name in recipes.names() if "rows:" in recipes.path_of(name).read_text()]
 A100 = plan.GPUS["a100-80gb"]
 ROOT = Path(__file__).parents[2]
 MEASURED = """
@@ -59,7 +61,7 @@ def built(recipe: plan.Recipe) -> Learner:
     config = params.build(objective.config, recipe.losses, "losses", recipe.objective)
     preprocess = towers.preprocess_cfg(recipe.train.preprocess)
     made = towers.build(recipe.train.towers.model_cfg() | (objective.model_cfg or {}), preprocess, 0).model
-    made.set_grad_checkpointing(recipe.train.checkpoint_activations)
+    recompute.checkpoint_activations(made, recipe.train.checkpoint_activations)
     nclip = objective.nclip(config) if objective.nclip else None
     return Learner(made, heads.build(64, nclip.head, 0) if nclip else None, is_bf16=False).train()
 
@@ -91,7 +93,7 @@ def test_steps_and_hours_follow() -> None:
     recipe = dataclasses.replace(plan.read("cyclip-cc3m"), rows=1280)
     found = plan.plan(recipe, A100)
     assert found.steps == 640
-    faster = plan.plan(recipe, plan.Gpu(2 * A100.tflops, 80))
+    faster = plan.plan(recipe, plan.Gpu(2 * A100.tflops, 1, 80))
     assert found.hours == pytest.approx(2 * faster.hours)
 
 
@@ -103,10 +105,69 @@ def test_micro_batches_take_less_memory_and_more_operations() -> None:
     assert parts.flops_a_step == pytest.approx(whole.flops_a_step * 4 / 3, rel=0.01)
 
 
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A folder with the project's params.yaml and a data set of 4000 pairs; returns params.yaml."""
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    files.write_json(plan.ROOT_JSON, {"rows": {"train": 4000, "val": 200}})
+    found: dict[str, Any] = params.parse_yaml(text)
+    return found
+
+
+def test_the_demo_is_params_yaml_itself(own: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = plan.read("emoji-tiny")
+    assert recipe.train == params.load("train", TrainConfig)
+    assert (recipe.rows, recipe.objective) == (4000, own["objectives"][0])
+    assert recipe.losses == own["losses"][recipe.objective]
+    other = plan.read("emoji-tiny", "xclip")
+    assert (other.objective, other.losses, other.train) == ("xclip", own["losses"]["xclip"], recipe.train)
+    plan.main("emoji-tiny", objective="xclip")
+    said = capsys.readouterr().out
+    assert "emoji-tiny: xclip, emoji-tiny, 4,000 pairs, 11 epochs" in said
+    assert re.search(r"0.\d+ TFLOP a step, [\d.]+ PFLOP in all", said)
+    assert re.search(r"time +[\d.]+ min on 1 x a100-80gb, at 35% of its float32 peak of 19.5 TFLOP/s", said)
+
+
+@pytest.mark.usefixtures("own")
+def test_another_objective_for_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    plan.main("cyclip-cc3m", objective="clip")
+    assert capsys.readouterr().out.startswith("cyclip-cc3m: clip, cyclip-rn50")
+    with pytest.raises(ValueError, match=r"--objective simclr: params.yaml has no losses.simclr; it has clip"):
+        plan.main("cyclip-cc3m", objective="simclr")
+
+
+@pytest.mark.usefixtures("own")
+def test_without_a_data_set_the_demo_has_no_plan() -> None:
+    plan.ROOT_JSON.unlink()
+    with pytest.raises(ValueError, match=r"root.json is missing, and with it the number of pairs: `dvc repro dataset`"):
+        plan.read("emoji-tiny")
+    with pytest.raises(ValueError, match=r"recipes: clip-vit-b-32, clusters, cyclip-cc3m, emoji-tiny"):
+        plan.read("nothing")
+
+
+def test_a_gpu_without_bfloat16_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    plan.main("cyclip-cc3m", "v100-32gb")
+    said = capsys.readouterr().out
+    assert "of its float16 peak of 125 TFLOP/s" in said
+    assert "v100-32gb has no bfloat16, and float16 is not trained in: take precision fp32, whose peak is 15.7" in said
+
+
+def test_activations_made_again_take_less_memory_and_a_third_more_operations() -> None:
+    recipe = small("cyclip-cc3m")
+    again = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, checkpoint_activations=True))
+    (flops, kept), (more_flops, less) = (
+        plan.one_pass(plan.on_meta(each), each.train, each.train.micro_batch_size) for each in (recipe, again)
+    )
+    assert less < 0.7 * kept
+    assert 1.1 < more_flops / flops < 1.34
+
+
 def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     plan.main("cyclip-cc3m")
     assert re.search(r"parameters   102\\.0 M\nsteps        1,299,968\n", capsys.readouterr().out.replace(".", "\\."))
-    with pytest.raises(ValueError, match=r"there is no recipe 'cyclip'; recipes: clip-vit-b-32"):
+    with pytest.raises(ValueError, match=r"--plan cyclip: there is no such recipe; recipes: clip-vit-b-32"):
         plan.main("cyclip")
     with pytest.raises(ValueError, match=r"--plan study: .*study.yaml is a study, not a training"):
         plan.main("study")

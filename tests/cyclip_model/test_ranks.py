@@ -1,7 +1,9 @@
 """Several ranks train as one process does: BatchNorm over all of them, the same pictures, the same weights."""
 
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from cyclip_model import heads, ranks, towers, train
 from tests.cyclip_model import rank_norms
 from tests.cyclip_model.losses.settings import CONFIGS
 from tests.cyclip_model.test_train import LOADER, LOSSES
+from tests.pipelines.processes import command_line, descendants, ended
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +43,54 @@ def test_norms_over_all_ranks_are_those_of_one_process(num_ranks: int, tmp_path:
         for name, value in alone.items():
             wanted = value[ranks.Ranks(rank, num_ranks, torch.device("cpu")).share(8)] if name == "out" else value
             torch.testing.assert_close(found[name], wanted, rtol=1e-9, atol=1e-10, msg=name)
+
+
+def ranks_below(pid: int, num_ranks: int) -> set[int]:
+    """Waits for a stage's ranks and returns all processes below it: torchrun and they."""
+    until = time.monotonic() + 240
+    while time.monotonic() < until:
+        below = descendants(pid)
+        if sum("cyclip_model.training" in command_line(each) for each in below) > num_ranks:
+            return below
+        time.sleep(0.02)
+    raise AssertionError("no ranks came up")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_a_rank_whose_stage_is_gone_leaves(is_alive: bool) -> None:
+    code = "import sys; from cyclip_model import ranks; ranks.die_with_stage(); sys.exit(7)"
+    stage_pid = os.getppid() if is_alive else os.getpid()  # this process stands where torchrun does
+    env = {**os.environ, "PYTHONPATH": str(ROOT), ranks.STAGE_PID: str(stage_pid)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode == (7 if is_alive else 1), done.stderr
+    assert ("the stage that started this rank has ended" in done.stderr) != is_alive
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
+@pytest.mark.parametrize("moment", ["as they start", "as they train"])
+def test_ranks_die_with_the_stage(
+    tmp_path: Path, shards: Any, train_section: Callable[..., dict[str, Any]], moment: str
+) -> None:
+    shards.pack(tmp_path / "data", {"train": shards.drawings(24), "val": shards.drawings(3)})
+    section = train_section(processes=2, epochs=100_000)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train": section, "losses": LOSSES}))
+    paths = "data/root.json data/shards models/clip-0 provenance/train/clip-0.json".split()
+    command, env = [sys.executable, "-m", "cyclip_model.train", *paths], {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (tmp_path / "log").open("wb") as log:
+        started = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log)
+    with started:
+        try:
+            below = ranks_below(started.pid, 2)
+            timings, until = tmp_path / ".work/timings/train-clip-0.jsonl", time.monotonic() + 240
+            while moment == "as they train" and not timings.exists():
+                assert time.monotonic() < until, (tmp_path / "log").read_text()
+                time.sleep(0.1)
+        finally:
+            started.kill()
+    # a rank that has not yet been able to ask for it leaves when torch is imported
+    assert all(ended(pid, 10.0 if moment == "as they train" else 120.0) for pid in below)
 
 
 @pytest.mark.slow
