@@ -14,7 +14,6 @@ import yaml
 
 from cyclip_model import heads, ranks, towers, train
 from tests.cyclip_model import rank_norms
-from tests.cyclip_model.losses.settings import CONFIGS
 from tests.cyclip_model.test_train import LOADER, LOSSES
 from tests.pipelines.processes import command_line, descendants, ended
 
@@ -115,7 +114,7 @@ def test_ranks_end_with_the_weights_of_one_process_but_for_rounding(
         saved = heads.load(model)
         states = [towers.load(model).model.state_dict(), *([saved.heads.state_dict()] if saved else [])]
         found[processes] = [value for state in states for value in state.values()]
-    assert (name == "xclip-0") == (CONFIGS[name[:-2]] is CONFIGS["xclip"])
+    assert (saved is not None) == (name == "xclip-0"), "the heads' weights are compared too"
     for processes in (2, 4):
         for value, alone in zip(found[processes], found[1], strict=True):
             torch.testing.assert_close(value, alone, rtol=1e-3, atol=1e-4)
