@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from cyclip_model import heads, ranks, towers, train
-from tests.cyclip_model import rank_norms
+from tests.cyclip_model import rank_norms, rank_steps
 from tests.cyclip_model.losses.settings import CONFIGS
 from tests.cyclip_model.test_train import LOADER, LOSSES
 
@@ -40,6 +40,20 @@ def test_norms_over_all_ranks_are_those_of_one_process(num_ranks: int, tmp_path:
         for name, value in alone.items():
             wanted = value[ranks.Ranks(rank, num_ranks, torch.device("cpu")).share(8)] if name == "out" else value
             torch.testing.assert_close(found[name], wanted, rtol=1e-9, atol=1e-10, msg=name)
+
+
+@pytest.mark.slow
+def test_micro_batches_of_ranks_give_the_gradients_of_one_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*command, "-m", rank_steps.__name__, str(tmp_path)], cwd=ROOT, check=True)
+    for name in rank_steps.VARIANTS:
+        alone = rank_steps.step(ranks.Ranks(0, 1, torch.device("cpu")), name, rank_steps.BATCH)
+        for rank in range(2):
+            found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)[name]
+            assert set(found) == set(alone)
+            assert "towers.logit_scale" in alone or name == "nclip"
+            for key, value in alone.items():
+                torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-9, msg=f"{name}: {key}")
 
 
 @pytest.mark.slow
