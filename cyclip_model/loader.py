@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -32,7 +33,8 @@ class LoaderConfig:
     cache: Literal["ram", "disk", "none"]
     """Where decoded rows are kept: in memory, in a file in the stage's scratch, or nowhere."""
     workers: int
-    """Processes of each rank that read and decode ahead; 0: it is done in between the steps."""
+    """Processes of each rank that read and decode ahead of the steps; 0: it is done before the first one (ram, disk)
+    or in between them (none)."""
     prefetch: int
     """Batches that each worker has ready, at least 1."""
 
@@ -67,12 +69,13 @@ def opened(rows: Packed, config: LoaderConfig, folder: Path, device: torch.devic
     Raises:
         ValueError: a picture does not decode, names shard and key; or the disk is full.
     """
+    stream: Stream | Filling
     if config.cache == "none":
         stream = Stream(rows, config.workers, config.prefetch, device)
+    elif config.cache == "ram" and config.workers:
+        stream = Filling(rows, config.workers, config.prefetch, device)
     elif config.cache == "ram" or not len(rows):
-        with contextlib.closing(Stream(rows, config.workers, config.prefetch)) as packed:
-            kept = data.in_memory(rows, packed.stream(data.in_order(len(rows))))
-        stream = Stream(kept, 0, 1, device)
+        stream = Stream(data.in_memory(rows, map(rows.take, data.in_order(len(rows)))), 0, 1, device)
     else:
         with contextlib.closing(Stream(rows, config.workers, config.prefetch)) as packed:
             on_disk = decoded_rows.kept(folder, rows, packed.stream(data.in_order(len(rows))))
@@ -120,6 +123,44 @@ class Stream:
         if workers is not None:
             workers._shutdown_workers()  # type: ignore[attr-defined]  # torch has no public word for it
             self._loader._iterator = None
+
+
+class Filling:
+    """Rows that workers decode when they are first drawn, and that lie in memory from then on; close it when done."""
+
+    def __init__(self, rows: Packed, workers: int, prefetch: int, device: torch.device) -> None:
+        self.snapshot, self.uid = rows.snapshot, rows.uid
+        self._rows = data.in_memory(rows, [])
+        self._is_here = np.zeros(len(rows), np.bool_)
+        self._fresh, self._kept = Stream(rows, workers, prefetch), Stream(self._rows, 0, 1, device)
+
+    def __len__(self) -> int:
+        return len(self.uid)
+
+    def stream(self, order: Iterable[Numbers]) -> Iterator[Batch]:
+        """The batches of these rows, one after the other; one stream at a time.
+
+        Raises:
+            ValueError: a picture does not decode; names shard and key.
+        """
+        batches = list(order)
+        return self._kept.stream(self._filled(batches))
+
+    def _filled(self, batches: list[Numbers]) -> Iterator[Numbers]:
+        """The batches, each once its rows lie in memory."""
+        missing = [numbers[~self._is_here[numbers]] for numbers in batches]
+        fresh = self._fresh.stream([numbers for numbers in missing if len(numbers)])
+        for numbers, lacking in zip(batches, missing, strict=True):
+            if len(lacking):
+                self._rows.images[lacking], self._rows.tokens[lacking] = next(fresh)
+                self._is_here[lacking] = True
+            yield numbers
+        if self._is_here.all():
+            self._fresh.close()
+
+    def close(self) -> None:
+        """Ends the workers, and waits until they have ended."""
+        self._fresh.close()
 
 
 class _Batches(Dataset[Any]):

@@ -151,6 +151,19 @@ def test_an_empty_split_is_no_rows(project: Path, tiny: towers.Loaded) -> None:
             assert len(source) == 0
 
 
+def test_rows_in_memory_are_decoded_once_and_then_need_no_worker(project: Path, tiny: towers.Loaded) -> None:
+    rows = packed(project, tiny)
+    wanted = rows.take(np.arange(24))
+    with loader.opened(rows, load_from("ram", 1), Path("scratch"), CPU) as source:
+        list(source.stream(np.arange(16).reshape(2, 8)))
+        assert len(multiprocessing.active_children()) == 1
+        list(source.stream(np.arange(24).reshape(3, 8)))
+        assert multiprocessing.active_children() == []
+        (project.parent / "shards/s1/train/00000.tar").unlink()
+        (found,) = source.stream([np.arange(24)])
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+
+
 class Telling:
     """Rows that leave a mark for each batch taken, and say which process took it."""
 

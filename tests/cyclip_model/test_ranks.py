@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from cyclip_model import heads, ranks, towers, train
-from tests.cyclip_model import rank_norms
+from tests.cyclip_model import rank_norms, rank_steps
 from tests.cyclip_model.test_train import LOADER, LOSSES
 from tests.pipelines.processes import command_line, descendants, ended
 
@@ -74,7 +74,7 @@ def test_ranks_die_with_the_stage(
 ) -> None:
     shards.pack(tmp_path / "data", {"train": shards.drawings(24), "val": shards.drawings(3)})
     section = train_section(processes=2, epochs=100_000)
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train": section, "losses": LOSSES}))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train": section, "losses": LOSSES, "loader": LOADER}))
     paths = "data/root.json data/shards models/clip-0 provenance/train/clip-0.json".split()
     command, env = [sys.executable, "-m", "cyclip_model.train", *paths], {**os.environ, "PYTHONPATH": str(ROOT)}
     with (tmp_path / "log").open("wb") as log:
@@ -90,6 +90,20 @@ def test_ranks_die_with_the_stage(
             started.kill()
     # a rank that has not yet been able to ask for it leaves when torch is imported
     assert all(ended(pid, 10.0 if moment == "as they train" else 120.0) for pid in below)
+
+
+@pytest.mark.slow
+def test_micro_batches_of_ranks_give_the_gradients_of_one_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*command, "-m", rank_steps.__name__, str(tmp_path)], cwd=ROOT, check=True)
+    for name in rank_steps.VARIANTS:
+        alone = rank_steps.step(ranks.Ranks(0, 1, torch.device("cpu")), name, rank_steps.BATCH)
+        for rank in range(2):
+            found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)[name]
+            assert set(found) == set(alone)
+            assert "towers.logit_scale" in alone or name == "nclip"
+            for key, value in alone.items():
+                torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-9, msg=f"{name}: {key}")
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from cyclip_model.learner import Learner
 from cyclip_model.losses import clip_loss
 from tests.cyclip_model.test_loop import Fit, digest, fit
 from tests.cyclip_model.test_ranks import ROOT
-from tests.cyclip_model.test_train import LOSSES
+from tests.cyclip_model.test_train import LOADER, LOSSES
 from tests.pipelines.models import ARCHITECTURES, PREPROCESS
 
 __all__ = ["fit"]
@@ -96,7 +96,7 @@ def test_ranks_end_with_the_same_bits(
     root, found = shards.pack(Path("data"), {"train": shards.drawings(24), "val": shards.drawings(3)}), []
     for wanted in (False, True):
         section = train_section(processes=2, checkpoint_activations=wanted)
-        Path("params.yaml").write_text(yaml.safe_dump({"train": section, "losses": LOSSES}))
+        Path("params.yaml").write_text(yaml.safe_dump({"train": section, "losses": LOSSES, "loader": LOADER}))
         model = Path(f"models{wanted}") / "clip-0"
         train.main(root, root.parent / "shards", model, Path("provenance.json"))
         found.append((model / towers.WEIGHTS).read_bytes())
