@@ -27,8 +27,8 @@ from loopback_site import Site
 from measure_run import Run
 
 sys.path.insert(0, str(contest.ROOT))
-from cyclip_model import towers
-from cyclip_model.loop import TrainConfig
+from cyclip_model.model import towers
+from cyclip_model.trainer.loop import TrainConfig
 from lineage import files, params
 from pipelines.lists import descriptions
 

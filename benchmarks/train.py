@@ -4,7 +4,7 @@
 
 stock: webdataset's pipeline through a DataLoader with one worker, decoding and torchvision augmentation picture by
 picture, float32, torch's own attention, memory format and threads, AdamW as it comes. tuned: the same loop with our
-precision, memory format, attention, threads, fused AdamW and batch-wise augmentation. ours: cyclip_model.loop with rows
+precision, memory format, attention, threads, fused AdamW and batch-wise augmentation. ours: our trainer with rows
 in memory, decoded before the first step; ours ahead: by a worker, when they are first drawn; ours from shards: by a
 worker, at every draw. All minimise CLIP's loss in batches of 256 and read the shards from the start; imports and
 building are not counted. stock is many times slower and gets fewer rows.
@@ -115,7 +115,7 @@ def work(name: str, data: Path, epochs: int, precision: str) -> None:
     """Trains one way and says what it took."""
     section = params.read(contest.ROOT / "params.yaml")["train"]
     changes = {"epochs": epochs, "batch_size": _BATCH, "micro_batch_size": _BATCH, "precision": precision}
-    from cyclip_model.loop import TrainConfig
+    from cyclip_model.trainer.loop import TrainConfig
 
     config = params.build(TrainConfig, {**section, **changes}, "train", params.PARAMS)
     train = _ours if name in _LOADERS else _usual
@@ -129,10 +129,13 @@ def _cpu_s() -> float:
 
 
 def _ours(name: str, data: Path, config: Any) -> tuple[float, float, float, float]:
-    from cyclip_model import data as rows_of
-    from cyclip_model import loader, loop, losses, ranks, towers
-    from cyclip_model.determinism import reproducible
-    from cyclip_model.learner import Learner
+    from cyclip_model import losses
+    from cyclip_model.model import towers
+    from cyclip_model.model.learner import Learner
+    from cyclip_model.rows import data as rows_of
+    from cyclip_model.rows import loader
+    from cyclip_model.trainer import loop, ranks
+    from cyclip_model.trainer.determinism import reproducible
 
     with reproducible(config.threads):
         built = towers.build(config.towers.model_cfg(), towers.preprocess_cfg(config.preprocess), 0)
@@ -161,9 +164,11 @@ def _usual(name: str, data: Path, config: Any) -> tuple[float, float, float, flo
     import torch
     from torch.nn.functional import normalize
 
-    from cyclip_model import augment, optim, towers
-    from cyclip_model.determinism import reproducible
     from cyclip_model.losses import clip_loss
+    from cyclip_model.model import towers
+    from cyclip_model.rows import augment
+    from cyclip_model.trainer import optim
+    from cyclip_model.trainer.determinism import reproducible
 
     is_tuned = name == "tuned"
     built = towers.build(config.towers.model_cfg(), towers.preprocess_cfg(config.preprocess), 0)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cyclip_model import differences, findings, plots, report
-from cyclip_model.results import Table, csv_text, read
+from cyclip_model.reporting import differences, findings, plots, report
+from cyclip_model.reporting.results import Table, csv_text, read
 from lineage import files, params, stage
 
 

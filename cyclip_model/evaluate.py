@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from cyclip_model import encode, heads, history
 from cyclip_model.benchmarks import KNOWN, NOVEL, ROWS, TRAIN
-from cyclip_model.determinism import reproducible
-from cyclip_model.heads import Saved
+from cyclip_model.evaluation import encode
+from cyclip_model.evaluation.protocols import ProtocolsConfig, Results, run
+from cyclip_model.evaluation.suite import Encoded, Part, Space
 from cyclip_model.metrics.zeroshot import class_embeddings
-from cyclip_model.protocols import ProtocolsConfig, Results, run
-from cyclip_model.suite import Encoded, Part, Space
+from cyclip_model.model import heads
+from cyclip_model.model.heads import Saved
+from cyclip_model.reporting import history
+from cyclip_model.trainer.determinism import reproducible
 from lineage import files, params, records, stage
 
 if TYPE_CHECKING:
-    from cyclip_model.towers import Loaded
+    from cyclip_model.model.towers import Loaded
 
 PREDICTIONS = pa.schema(
     [(name, pa.string()) for name in ("set", "protocol", "part", "variant", "uid", "label", "prediction")]
@@ -177,7 +179,7 @@ def write(found: Mapping[str, Results], model: Mapping[str, Any], out: Path, pre
 
 def main(model: Path, benchmarks: Path, out: Path, predictions: Path, provenance: Path) -> None:
     """Runs every protocol on MODEL over the sets in BENCHMARKS; writes metrics to OUT, answers to PREDICTIONS."""
-    from cyclip_model import towers
+    from cyclip_model.model import towers
 
     config, sets = params.load("evaluate", EvaluateConfig), params.names("sets")
     if not sets:

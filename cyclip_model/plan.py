@@ -20,11 +20,12 @@ import typer
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from cyclip_model import heads, losses
-from cyclip_model.learner import Learner
-from cyclip_model.loop import TrainConfig
+from cyclip_model import losses
+from cyclip_model.model import heads
+from cyclip_model.model.learner import Learner
+from cyclip_model.model.recompute import checkpoint_activations
 from cyclip_model.recipe import names, path_of
-from cyclip_model.recompute import checkpoint_activations
+from cyclip_model.trainer.loop import TrainConfig
 from lineage import files, params, stage
 
 _BYTES_A_PARAMETER = 16

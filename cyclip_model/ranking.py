@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from cyclip_model import history
+from cyclip_model.reporting import history
 from lineage import params, stage
 
 MODELS = Path("models")

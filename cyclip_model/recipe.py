@@ -18,8 +18,8 @@ from typing import Annotated, Any
 import typer
 from ruamel.yaml import YAML
 
-from cyclip_model import training
-from cyclip_model.loop import TrainConfig
+from cyclip_model.trainer import training
+from cyclip_model.trainer.loop import TrainConfig
 from lineage import files, params, stage
 
 FOLDER = Path(__file__).parent / "recipes"

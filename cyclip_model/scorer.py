@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cyclip_model import data, external, loop, losses, model_folder, ranks, raw, towers
-from cyclip_model.determinism import reproducible
-from cyclip_model.learner import Learner
-from cyclip_model.loop import TrainConfig
+from cyclip_model import losses
+from cyclip_model.model import external, model_folder, towers
+from cyclip_model.model.learner import Learner
+from cyclip_model.rows import data, raw
+from cyclip_model.trainer import loop, ranks
+from cyclip_model.trainer.determinism import reproducible
+from cyclip_model.trainer.loop import TrainConfig
 from lineage import params, records, stage
 
 KEYS = external.Keys("scorer.external", "scorer.external_sha256")

@@ -10,8 +10,8 @@ import runpy
 import sys
 from pathlib import Path
 
-from cyclip_model import timings, training
-from cyclip_model.loop import TrainConfig
+from cyclip_model.trainer import timings, training
+from cyclip_model.trainer.loop import TrainConfig
 from lineage import files, params, stage
 
 

@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from cyclip_model import loop, losses, train
+from cyclip_model import losses, train
+from cyclip_model.trainer import loop
 from lineage import stage
 
 NUM_KILLS = 3

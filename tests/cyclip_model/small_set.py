@@ -9,9 +9,10 @@ import pyarrow as pa
 import yaml
 from PIL import Image, ImageDraw
 
-from cyclip_model import benchmarks, towers
+from cyclip_model import benchmarks
+from cyclip_model.evaluation.protocols import ProtocolsConfig
 from cyclip_model.metrics.probe import ProbeConfig
-from cyclip_model.protocols import ProtocolsConfig
+from cyclip_model.model import towers
 from lineage import files, records
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "teal")

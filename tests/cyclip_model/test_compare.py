@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cyclip_model import compare, report
+from cyclip_model import compare
 from cyclip_model.compare import CompareConfig
-from cyclip_model.results import Cell, Table, csv_text, read
+from cyclip_model.reporting import report
+from cyclip_model.reporting.results import Cell, Table, csv_text, read
 from lineage import digests
 
 VALUES = {"clip-0": 0.2, "clip-1": 0.3, "cyclip-0": 0.25, "cyclip-1": 0.25}

@@ -8,8 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from cyclip_model import benchmarks, evaluate, history, suite, towers
+from cyclip_model import benchmarks, evaluate
 from cyclip_model.evaluate import EvaluateConfig, add_restricted, fill, prompts, spoken
+from cyclip_model.evaluation import suite
+from cyclip_model.model import towers
+from cyclip_model.reporting import history
 from lineage import digests, records
 from tests.cyclip_model import small_set
 from tests.cyclip_model.plain_open_clip import naming_accuracy

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cyclip_model import heads, losses, plan, recompute, towers
+from cyclip_model import losses, plan
 from cyclip_model import recipe as recipes
-from cyclip_model.learner import Learner
-from cyclip_model.loop import TrainConfig
+from cyclip_model.model import heads, recompute, towers
+from cyclip_model.model.learner import Learner
+from cyclip_model.trainer.loop import TrainConfig
 from lineage import files, params
 
 NAMES = [name for name in recipes.names() if "rows:" in recipes.path_of(name).read_text()]

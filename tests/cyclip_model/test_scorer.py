@@ -10,7 +10,9 @@ import pytest
 import torch
 import yaml
 
-from cyclip_model import checkpoint, scorer, towers
+from cyclip_model import scorer
+from cyclip_model.model import towers
+from cyclip_model.trainer import checkpoint
 from lineage import digests, records
 from tests.builders import RawPair, contents, write_raw
 from tests.pipelines.models import write_model

@@ -8,7 +8,9 @@ import pytest
 import torch
 import yaml
 
-from cyclip_model import heads, towers, train, training
+from cyclip_model import train
+from cyclip_model.model import heads, towers
+from cyclip_model.trainer import training
 from lineage import records, runs
 from tests.cyclip_model.losses.settings import CONFIGS
 

@@ -16,9 +16,9 @@ import torch
 from open_clip import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 
-from cyclip_model import checkpoint, loop, optim
 from cyclip_model.metrics.retrieval import best_ranks, recall
 from cyclip_model.metrics.zeroshot import top_k
+from cyclip_model.trainer import checkpoint, loop, optim
 from lineage import records
 
 ROOT = Path(__file__).parents[2]

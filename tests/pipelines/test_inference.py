@@ -11,7 +11,8 @@ from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from cyclip_model import encode, towers
+from cyclip_model.evaluation import encode
+from cyclip_model.model import towers
 from pipelines import inference
 from tests.pipelines.models import ARCHITECTURES, PREPROCESS, make_drawing, make_model, write_model
 

@@ -1,0 +1,1 @@
+"""What stage evaluate asks of a model: features, protocols, the suite of them."""

@@ -1,0 +1,127 @@
+"""Training that starts from another model's weights: a refresh that goes on from the model before it.
+
+The weights are pinned by their sha256 in params.yaml, so that the result stays a function of it. What the parent saw,
+the child has seen: its exposure is the sum of both, and what came from the parent stands beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import nn
+
+from cyclip_model.losses.nclip import HeadConfig
+from cyclip_model.model import external, heads
+from lineage import files, records
+from lineage.digests import sha256_file
+
+if TYPE_CHECKING:
+    from cyclip_model.model.heads import Heads
+
+logger = logging.getLogger("clipline")
+
+EXPOSURE, INHERITED = "exposure.parquet", "inherited.parquet"
+KEYS = external.Keys("train.warm_start.model", "train.warm_start.sha256")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WarmStartConfig:
+    """Section train.warm_start."""
+
+    model: str
+    """ARCH/FILE or ARCH/TAG of open_clip, or a folder in the hub's form, one of models/ for instance."""
+    sha256: str
+    """What its weights must have, 64 hex digits."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ValueError("warm_start.sha256 must be 64 hex digits in lower case")
+
+
+class Parent(NamedTuple):
+    """What the child takes from its parent beside the weights."""
+
+    account: dict[str, Any]
+    """What provenance says of it."""
+    exposure: pa.Table | None
+    """What it saw, as records.EXPOSURE; None where nobody knows."""
+
+
+def apply(
+    config: WarmStartConfig, towers: nn.Module, made: Heads | None, head: HeadConfig | None, scratch: Path
+) -> Parent:
+    """Gives the towers the parent's weights, and the heads its heads where they are built alike.
+
+    Args:
+        config: which parent.
+        towers: built, of the parent's architecture; changed in place.
+        made: built heads, None for an objective without; changed in place.
+        head: what they were built by.
+        scratch: a folder of this process alone.
+
+    Raises:
+        ValueError: there is no such model, its weights have another sha256, or its architecture is another one.
+    """
+    with torch.random.fork_rng():
+        found = external.load(config.model, scratch, KEYS, config.sha256)
+    _check_alike(towers, found.model, config.model)
+    towers.load_state_dict(found.model.state_dict())
+    folder = Path(config.model)
+    account: dict[str, Any] = {"model": config.model, "sha256": config.sha256}
+    if made is not None and head is not None:
+        account["heads_sha256"] = _take_heads(folder, made, head)
+    if not (folder / EXPOSURE).is_file():
+        logger.warning("%s has no %s: what it saw is unknown, and so is a part of what its child saw", folder, EXPOSURE)
+        return Parent({**account, "exposure": "unknown"}, None)
+    saw = records.read_table(folder / EXPOSURE, records.EXPOSURE)
+    saw = saw.filter(pc.field("count") > 0)
+    known = {"exposure": "known", "exposure_rows": saw.num_rows, "exposure_sha256": sha256_file(folder / EXPOSURE)}
+    return Parent({**account, **known}, saw)
+
+
+def _check_alike(towers: nn.Module, parent: nn.Module, name: str) -> None:
+    ours, theirs = towers.state_dict(), parent.state_dict()
+    for key in [*ours, *(key for key in theirs if key not in ours)]:
+        here, there = (tuple(state[key].shape) if key in state else "absent" for state in (ours, theirs))
+        if here != there:
+            raise ValueError(
+                f"{KEYS.model}: {name} has another architecture than train.towers: {key} is {there} there, {here} here"
+            )
+
+
+def _take_heads(folder: Path, made: Heads, head: HeadConfig) -> str | None:
+    """Takes the parent's heads where they are built alike; returns their sha256, None where they stay fresh."""
+    path = folder / heads.CONFIG
+    wanted = {"width": made.image.width, **asdict(head)}
+    described = files.read_json(path) if path.is_file() else None
+    if not isinstance(described, dict) or {key: described.get(key) for key in wanted} != wanted:
+        return None
+    saved = heads.load(folder)
+    assert saved is not None
+    made.load_state_dict(saved.heads.state_dict())
+    return sha256_file(folder / heads.WEIGHTS)
+
+
+def together(own: pa.Table, parents: pa.Table) -> pa.Table:
+    """Both exposures as one: counts summed, sorted by (snapshot, uid)."""
+    keys = ["snapshot", "uid"]
+    summed = pa.concat_tables([own, parents]).group_by(keys).aggregate([("count", "sum")])
+    columns = {**{key: summed[key] for key in keys}, "count": summed["count_sum"]}
+    return pa.table(columns).cast(records.EXPOSURE).sort_by([(key, "ascending") for key in keys])
+
+
+def write_exposure(own: pa.Table, parent: Parent | None, folder: Path) -> None:
+    """exposure.parquet under folder, and what of it came from the parent where that is known."""
+    saw = None if parent is None else parent.exposure
+    if saw is None:
+        records.write_table(own, folder / EXPOSURE)
+        return
+    records.write_table(together(own, saw), folder / EXPOSURE)
+    records.write_table(together(saw, records.EXPOSURE.empty_table()), folder / INHERITED)

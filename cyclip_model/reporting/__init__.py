@@ -1,0 +1,1 @@
+"""Results of many models as tables, tests, plots and a page."""
