@@ -12,7 +12,6 @@ from cyclip_model import benchmarks, evaluate
 from cyclip_model.evaluate import EvaluateConfig, add_restricted, fill, prompts, spoken
 from cyclip_model.evaluation import suite
 from cyclip_model.model import towers
-from cyclip_model.reporting import history
 from lineage import digests, records
 from tests.cyclip_model import small_set
 from tests.cyclip_model.plain_open_clip import naming_accuracy
@@ -117,18 +116,6 @@ def test_what_training_measured_stands_beside_the_tests(project: Path, monkeypat
             "val": {"last_epoch": {"loss": {**none, "value": 2.123457}, "recall_10": {**none, "value": 0.5}}},
         }
     }
-
-
-@pytest.mark.parametrize("text", ["epoch,val_loss\n", "epoch,val_loss\n1,\n", "epoch,loss\n1,2\n", ""])
-def test_a_history_without_val_columns_adds_no_set(tmp_path: Path, text: str) -> None:
-    (tmp_path / "history.csv").write_text(text)
-    assert history.as_sets(tmp_path) == {}
-
-
-def test_a_history_with_something_else_than_numbers_is_named(tmp_path: Path) -> None:
-    (tmp_path / "history.csv").write_text("epoch,val_loss\n1,nan\n")
-    with pytest.raises(ValueError, match=r"history.csv: val_loss of the last epoch is 'nan', not a number"):
-        history.as_sets(tmp_path)
 
 
 def test_no_set_is_called_as_the_val_split_is(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

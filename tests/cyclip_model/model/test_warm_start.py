@@ -16,6 +16,7 @@ from cyclip_model.trainer import checkpoint
 from lineage import digests, records
 from tests.builders import contents
 from tests.cyclip_model.test_train import Prepare, prepare, run
+from tests.cyclip_model.trainer.test_ranks import ROOT
 
 __all__ = ["prepare"]
 PARENT = Path("weights/parent")
@@ -164,6 +165,21 @@ def test_a_model_that_is_nowhere_is_named_by_this_key(prepare: Prepare) -> None:
         run(root, "clip-0")
     with pytest.raises(ValueError, match=r"warm_start.sha256 must be 64 hex digits"):
         WarmStartConfig(model="x", sha256="0")
+
+
+@pytest.mark.slow
+def test_ranks_start_from_it_too(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    root = prepare()
+    parent = parent_of(root)
+    start_from()
+    change(lr=1e-12, weight_decay=0.0, processes=2)
+    model, provenance = run(root, "clip-0")
+    ours, theirs = (towers.load(folder).model for folder in (model, parent))
+    for value, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(value, other)
+    assert seen(model) == {pair: 2 * count for pair, count in seen(parent).items()}, "the same batches twice"
+    assert provenance["counts"]["warm_start"]["exposure"] == "known"
 
 
 def test_the_global_generator_is_left_alone(prepare: Prepare, tmp_path: Path) -> None:
