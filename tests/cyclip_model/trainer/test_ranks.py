@@ -134,3 +134,21 @@ def test_ranks_end_with_the_weights_of_one_process_but_for_rounding(
     for processes in (2, 4):
         for value, alone in zip(found[processes], found[1], strict=True):
             torch.testing.assert_close(value, alone, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_ranks_end_with_the_same_bits_wherever_rows_wait(
+    tmp_path: Path, shards: Any, train_section: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    root = shards.pack(Path("data"), {"train": shards.drawings(24), "val": shards.drawings(3)})
+    found = set()
+    for cache, workers in (("ram", 0), ("disk", 1), ("none", 1)):
+        loading = {"cache": cache, "workers": workers, "prefetch": 2}
+        content = {"train": train_section(processes=2), "losses": LOSSES, "loader": loading}
+        Path("params.yaml").write_text(yaml.safe_dump(content))
+        train.main(root, root.parent / "shards", Path("models/clip-0"), Path("provenance.json"))
+        found.add(Path("models/clip-0/open_clip_model.safetensors").read_bytes())
+    assert len(found) == 1
+    assert [path.name for path in Path(".work").iterdir() if path.is_dir()] == ["timings"]
