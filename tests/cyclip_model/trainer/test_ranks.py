@@ -60,7 +60,7 @@ def ranks_below(pid: int, num_ranks: int) -> set[int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 @pytest.mark.parametrize("is_alive", [True, False])
 def test_a_rank_whose_stage_is_gone_leaves(is_alive: bool) -> None:
-    code = "import sys; from cyclip_model import ranks; ranks.die_with_stage(); sys.exit(7)"
+    code = "import sys; from cyclip_model.trainer import ranks; ranks.die_with_stage(); sys.exit(7)"
     stage_pid = os.getppid() if is_alive else os.getpid()  # this process stands where torchrun does
     env = {**os.environ, "PYTHONPATH": str(ROOT), ranks.STAGE_PID: str(stage_pid)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
