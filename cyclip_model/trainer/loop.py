@@ -8,6 +8,7 @@ Shapes: B batch, C = 3 channels, H and W pixels, L tokens, D embedding.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import time
@@ -144,8 +145,9 @@ def fit(
         logger.warning("the val split is empty: history.csv has no val_loss")
     state = _State(learner, recipe)
     state.resume(checkpoint_path)
+    feed = _feed(rows, recipe, len(state.history), len(state.steps))
     for epoch in range(len(state.history), config.epochs):
-        record = _epoch(state, rows, recipe, epoch, checkpoint_path)
+        record = _epoch(state, rows, feed, recipe, epoch, checkpoint_path)
         if held_out:
             with across.alone():
                 record |= validation.validate(state.averaged(), held_out, recipe)
@@ -204,18 +206,27 @@ class _State:
         logger.info("going on after epoch %d, step %d of the next", len(self.history), len(self.steps))
 
 
-def _epoch(state: _State, rows: data.Source, recipe: Recipe, epoch: int, checkpoint_path: Path) -> Record:
+def _feed(rows: data.Source, recipe: Recipe, epoch: int, begun: int) -> Iterator[data.Batch]:
+    """The rank's share of every batch from that of an epoch on, one stream to the end: between epochs workers go on."""
+    config, own = recipe.config, recipe.ranks.share(recipe.config.batch_size)
+    drawn = (data.batches(len(rows), config.batch_size, recipe.seed, number) for number in range(epoch, config.epochs))
+    order = itertools.islice(itertools.chain.from_iterable(drawn), begun, None)
+    return _on(recipe.ranks.device, rows.stream(batch[own] for batch in order))
+
+
+def _epoch(
+    state: _State, rows: data.Source, feed: Iterator[data.Batch], recipe: Recipe, epoch: int, checkpoint_path: Path
+) -> Record:
     """One pass over the rows, or what is left of it; returns the means over its steps."""
     config, steps = recipe.config, state.steps
     batches = data.batches(len(rows), config.batch_size, recipe.seed, epoch)
     num_steps = config.epochs * len(batches)
     state.learner.train()
-    own, device, begun = recipe.ranks.share(config.batch_size), recipe.ranks.device, len(steps)
+    own, begun = recipe.ranks.share(config.batch_size), len(steps)
     clock = Clock()
     saved_at = time.monotonic()
-    feed = clock.waiting_for(_on(device, rows.stream(batches[begun:, own])))
     line = _line(recipe, epoch, begun, len(batches))
-    for number, drawn in enumerate(feed, begun):
+    for number, drawn in enumerate(clock.waiting_for(itertools.islice(feed, len(batches) - begun)), begun):
         batch, step = batches[number], epoch * len(batches) + number
         # for towers that draw from the global generator, as patch dropout does: resuming must not change what they draw
         torch.manual_seed(augment.draws(recipe.seed, epoch, number).initial_seed())
