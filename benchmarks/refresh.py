@@ -28,7 +28,7 @@ from measure_run import Run
 
 sys.path.insert(0, str(contest.ROOT))
 from cyclip_model.model import towers
-from cyclip_model.trainer.loop import TrainConfig
+from cyclip_model.trainer.config import TrainConfig
 from lineage import files, params
 from pipelines.lists import descriptions
 

@@ -115,7 +115,7 @@ def work(name: str, data: Path, epochs: int, precision: str) -> None:
     """Trains one way and says what it took."""
     section = params.read(contest.ROOT / "params.yaml")["train"]
     changes = {"epochs": epochs, "batch_size": _BATCH, "micro_batch_size": _BATCH, "precision": precision}
-    from cyclip_model.trainer.loop import TrainConfig
+    from cyclip_model.trainer.config import TrainConfig
 
     config = params.build(TrainConfig, {**section, **changes}, "train", params.PARAMS)
     train = _ours if name in _LOADERS else _usual

@@ -6,6 +6,7 @@ from typing import Any
 
 from cyclip_model.reporting import differences, findings, plots, report
 from cyclip_model.reporting.results import Table, csv_text, read
+from cyclip_model.reporting.results import listed as listed_models
 from lineage import files, params, stage
 
 
@@ -39,7 +40,7 @@ def write(table: Table, rows: list[dict[str, Any]], out: Path, confidence: float
 def main(results: Path, out: Path, provenance: Path) -> None:
     """Compares the models listed in params.yaml by what RESULTS holds of them and writes the report to OUT."""
     config = params.load("compare", CompareConfig)
-    objectives, seeds = params.names("objectives"), params.seeds()
+    objectives, seeds = listed_models()
     listed = [f"{objective}-{seed}" for objective in objectives for seed in seeds]
     stage.prune(results, listed)
     settings = {"compare": config, "objectives": objectives, "seeds": seeds}

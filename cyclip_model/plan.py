@@ -25,7 +25,7 @@ from cyclip_model.model import heads
 from cyclip_model.model.learner import Learner
 from cyclip_model.model.recompute import checkpoint_activations
 from cyclip_model.recipe import names, path_of
-from cyclip_model.trainer.loop import TrainConfig
+from cyclip_model.trainer.config import TrainConfig
 from lineage import files, params, stage
 
 _BYTES_A_PARAMETER = 16

@@ -11,8 +11,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from cyclip_model.reporting import history
-from lineage import params, stage
+from cyclip_model.reporting import history, results
+from lineage import stage
 
 MODELS = Path("models")
 
@@ -72,7 +72,7 @@ def _cell(values: list[float]) -> str:
 
 def main(by: Annotated[str, typer.Option(help="metric of the val split that orders the rows")] = "recall_10") -> None:
     """Shows what all models that params.yaml lists end with on held-out pairs."""
-    typer.echo(table(read(MODELS, params.names("objectives"), params.seeds()), by), nl=False)
+    typer.echo(table(read(MODELS, *results.listed()), by), nl=False)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,12 @@ from typing import Annotated, Any
 
 import typer
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
+from cyclip_model.reporting import results
+from cyclip_model.rows.loader import LoaderConfig
 from cyclip_model.trainer import training
-from cyclip_model.trainer.loop import TrainConfig
+from cyclip_model.trainer.config import TrainConfig
 from lineage import files, params, stage
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -50,7 +53,10 @@ def applied(recipe: Mapping[str, Any], text: str) -> str:
         ValueError: a key descends into what is no mapping, or a setting belongs to an objective without a section.
     """
     yaml = _as_written()
-    content = yaml.load(text)
+    try:
+        content = yaml.load(text)
+    except YAMLError as error:
+        raise ValueError(f"params.yaml: not valid YAML: {' '.join(str(error).split())}") from None
     for key, value in recipe.items():
         _set(content, key, _whole(content, key, value))
     made = io.StringIO()
@@ -71,7 +77,7 @@ def _whole(content: Any, key: str, value: Any) -> Any:
     """A setting of an objective with all that it leaves to the objective's own section."""
     if not (key.startswith("losses.") and isinstance(value, Mapping) and "objective" in value):
         return value
-    base = value["objective"]
+    base = str(value["objective"])
     if base not in content["losses"]:
         raise ValueError(f"recipe: {key}: params.yaml has no section losses.{base}")
     made: dict[str, Any] = {"objective": base, **copy.deepcopy(params.parse_yaml(_dumped(content["losses"][base])))}
@@ -101,8 +107,9 @@ def _dumped(content: Any) -> str:
 def check(path: Path) -> None:
     """Raises ValueError, naming file and key, if what train reads of a params file has a mistake."""
     params.load("train", TrainConfig, path)
-    params.seeds(path)
-    for name in params.names("objectives", path):
+    params.load("loader", LoaderConfig, path)
+    objectives, _ = results.listed(path)
+    for name in {*objectives, *params.section("losses", path)}:
         training.objective_of(name, path)
 
 
@@ -114,7 +121,10 @@ def asked(word: str) -> dict[str, Any]:
     """
     key, is_one, value = word.partition("=")
     text = value if is_one else path_of(word).read_text(encoding="utf-8")
-    found = params.parse_yaml(text)
+    try:
+        found = params.parse_yaml(text)
+    except YAMLError as error:
+        raise ValueError(f"{word}: no YAML: {' '.join(str(error).split())}") from None
     return {key: found} if is_one else {each: found[each] for each in found if each != _ROWS}
 
 
@@ -124,11 +134,18 @@ def main(words: Annotated[list[str] | None, typer.Argument(metavar="[RECIPE | KE
         for each in names():
             typer.echo(f"{each:16s}{path_of(each).read_text(encoding='utf-8').splitlines()[0].removeprefix('# ')}")
         return
-    recipe = {key: value for word in words for key, value in asked(word).items()}
+    recipe: dict[str, Any] = {}
+    for word in words:
+        for key, value in asked(word).items():
+            recipe.pop(key, None)  # the last word counts, and counts last
+            recipe[key] = value
     tried = stage.WORK / "recipe" / params.PARAMS.name
     tried.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(tried, applied(recipe, params.PARAMS.read_text(encoding="utf-8")))
-    check(tried)
+    try:
+        check(tried)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(tried), "with this, params.yaml")) from None
     files.write_text(params.PARAMS, tried.read_text(encoding="utf-8"))
     typer.echo(f"params.yaml: set {', '.join(recipe)}; `git checkout params.yaml` undoes it")
 

@@ -18,8 +18,8 @@ from cyclip_model.model import external, model_folder, towers
 from cyclip_model.model.learner import Learner
 from cyclip_model.rows import data, raw
 from cyclip_model.trainer import loop, ranks
+from cyclip_model.trainer.config import TrainConfig
 from cyclip_model.trainer.determinism import reproducible
-from cyclip_model.trainer.loop import TrainConfig
 from lineage import params, records, stage
 
 KEYS = external.Keys("scorer.external", "scorer.external_sha256")

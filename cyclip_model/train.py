@@ -11,26 +11,41 @@ import sys
 from pathlib import Path
 
 from cyclip_model.trainer import timings, training
-from cyclip_model.trainer.loop import TrainConfig
+from cyclip_model.trainer.config import TrainConfig
 from lineage import files, params, stage
 
 
 def main(root_json: Path, shards: Path, model: Path, provenance: Path) -> None:
     """Trains the model that the folder's name asks for, OBJECTIVE-SEED, on the shards that root_json lists."""
-    name, _ = training.parse_name(model.name)
-    _, loss_config = training.objective_of(name)
-    config = params.load("train", TrainConfig)
-    settings = {"train": config, f"losses.{name}": loss_config}
+    text = params.PARAMS.read_bytes() if params.PARAMS.is_file() else b""
+    settings = training.settings(model.name)
+    _refuse_two_disks(model)
     with stage.run(
         "train", model.name, params=settings, deps=[root_json, shards], outs=[model], provenance=provenance
     ) as this:
+        given = this.scratch / params.PARAMS.name  # what is trained with, whatever becomes of params.yaml meanwhile
+        files.write_bytes(given, text)
+        if training.settings(model.name, given) != settings:
+            raise ValueError("params.yaml changed while the stage began: run it again")
+        config: TrainConfig = settings["train"]
         if config.processes > 1:
-            training.launch(root_json, shards, model.name, this.scratch, config.processes)
+            training.launch(root_json, shards, model.name, this.scratch, config)
         else:
             training.train(root_json, shards, model.name, this.scratch)
         this.account(**files.read_json(this.scratch / training.ACCOUNT))
         this.speed |= timings.summary(timings.path(model.name))
         this.publish(this.scratch / training.OUT, model)
+
+
+def _refuse_two_disks(model: Path) -> None:
+    """Raises ValueError where what training makes could not be published by a rename, before it trains for days."""
+    stage.WORK.mkdir(exist_ok=True)
+    above = next(path for path in model.absolute().parents if path.exists())
+    if above.stat().st_dev != stage.WORK.stat().st_dev:
+        raise ValueError(
+            f"{above} and {stage.WORK.absolute()} lie on two file systems, but models are published by a rename: "
+            "bring both onto one"
+        )
 
 
 if __name__ == "__main__":

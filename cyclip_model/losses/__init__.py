@@ -42,6 +42,8 @@ class Objective(NamedTuple):
     """Whether pictures and texts are compared by their clusters, because the embeddings are not aligned."""
     views: Callable[[Any], CaptionEdits | None] | None = None
     """config -> how the second views it looks at are made, None for none; None for an objective that never does."""
+    is_contrastive: bool = True
+    """Whether it holds CLIP's loss, by which held-out pairs then watch it; else they do by all of it."""
     model_cfg: dict[str, float] | None = None
     """What open_clip's model config needs besides: SigLIP's first scale and bias."""
 
@@ -53,10 +55,13 @@ def _itself(config: NclipConfig) -> NclipConfig:
 OBJECTIVES: dict[str, Objective] = {
     "clip": Objective(ClipConfig, clip_parts),
     "cyclip": Objective(CyclipConfig, cyclip_parts, views=CyclipConfig.views),
-    "nclip": Objective(NclipConfig, nclip_parts, nclip=_itself, compares_clusters=True),
+    "nclip": Objective(NclipConfig, nclip_parts, nclip=_itself, compares_clusters=True, is_contrastive=False),
     "xclip": Objective(XclipConfig, xclip_parts, nclip=attrgetter("nclip")),
     "siglip": Objective(
-        SiglipConfig, siglip_parts, model_cfg={"init_logit_scale": math.log(10), "init_logit_bias": -10.0}
+        SiglipConfig,
+        siglip_parts,
+        is_contrastive=False,
+        model_cfg={"init_logit_scale": math.log(10), "init_logit_bias": -10.0},
     ),
     "protoclip": Objective(ProtoclipConfig, protoclip_parts),
 }

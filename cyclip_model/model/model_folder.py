@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from cyclip_model.model import towers
 from cyclip_model.rows import data
 from cyclip_model.trainer import validation
-from cyclip_model.trainer.loop import Record, TrainConfig
+from cyclip_model.trainer.config import TrainConfig
+from cyclip_model.trainer.loop import Record
 from lineage import files, records
 
 

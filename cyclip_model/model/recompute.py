@@ -25,6 +25,12 @@ def checkpoint_activations(towers: CLIP, wanted: bool) -> None:
     """Makes the towers keep the inputs of their blocks only, or all activations; parameters keep their names."""
     from open_clip.modified_resnet import ModifiedResNet
 
+    norms = [each for each in towers.visual.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    if wanted and norms and not isinstance(towers.visual, ModifiedResNet):
+        raise ValueError(
+            "train.checkpoint_activations: the picture tower's BatchNorms would remember every batch twice; of towers "
+            "with BatchNorms only open_clip's ResNets can make their activations again"
+        )
     towers.set_grad_checkpointing(wanted)
     if isinstance(towers.visual, ModifiedResNet):
         for stage in (towers.visual.layer1, towers.visual.layer2, towers.visual.layer3, towers.visual.layer4):

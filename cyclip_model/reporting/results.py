@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lineage import files
+from lineage import files, params
 
 Key = tuple[str, str, str, str, str]
 """(set, protocol, part, variant, metric)"""
@@ -57,6 +57,21 @@ class Table:
     cells: dict[Key, dict[str, Cell]] = field(default_factory=dict)
     models: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """What the results say of each objective's first model."""
+
+
+def listed(path: Path = params.PARAMS) -> tuple[list[str], list[int]]:
+    """(objectives, seeds) of a params file.
+
+    Raises:
+        ValueError: one of them is empty, or a seed stands there twice.
+    """
+    objectives, seeds = params.names("objectives", path), params.seeds(path)
+    for key, found in (("objectives", objectives), ("seeds", seeds)):
+        if not found:
+            raise ValueError(f"{path}: {key} is empty: there is no model to speak of")
+    if len(set(seeds)) != len(seeds):
+        raise ValueError(f"{path}: seeds lists a seed twice")
+    return objectives, seeds
 
 
 def read(results: Path, objectives: list[str], seeds: list[int]) -> tuple[Table, list[dict[str, Any]]]:

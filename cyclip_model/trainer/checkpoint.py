@@ -40,7 +40,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
         if error.errno not in _NO_ROOM:
             raise
         raise ValueError(
-            f"{path}: {error.strerror}: make room and run again, it goes on from the checkpoint before"
+            f"{path}: {error.strerror}: make room and run again, it goes on from the last checkpoint, if there was one"
         ) from None
     if path.exists():
         os.replace(path, _before(path))
@@ -57,12 +57,13 @@ def load(path: Path) -> dict[str, Any] | None:
     for each in found:
         state = _read(each)
         if state is not None:
+            if each != path:  # else the next save would put the damaged one in place of this
+                path.unlink(missing_ok=True)
             return state
         logger.warning("warning: %s is damaged and left out", each)
     if found:
-        raise ValueError(
-            f"{path}: damaged, as is the checkpoint before it; remove {path.parent} to train from the start"
-        )
+        names = " and ".join(str(each) for each in found)
+        raise ValueError(f"{names}: damaged, and there is no other; remove {path.parent} to train from the start")
     return None
 
 

@@ -26,7 +26,7 @@ Scalars = Callable[[int, Mapping[str, float]], None]
 
 def is_asked() -> bool:
     """Whether the environment asks for events."""
-    return os.environ.get(VARIABLE, "0") not in ("", "0")
+    return os.environ.get(VARIABLE, "").lower() not in ("", "0", "false", "no", "off")
 
 
 @contextlib.contextmanager

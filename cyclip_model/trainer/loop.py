@@ -13,9 +13,8 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,12 +24,10 @@ from cyclip_model import losses
 from cyclip_model.losses import across
 from cyclip_model.model.learner import Learner
 from cyclip_model.model.recompute import checkpoint_activations
-from cyclip_model.model.towers import PreprocessConfig, TowersConfig
-from cyclip_model.model.warm_start import WarmStartConfig
 from cyclip_model.rows import augment, data, views
-from cyclip_model.rows.augment import AugmentConfig
 from cyclip_model.trainer import checkpoint, optim, validation
 from cyclip_model.trainer.average import Average
+from cyclip_model.trainer.config import TrainConfig
 from cyclip_model.trainer.events import Scalars
 from cyclip_model.trainer.ranks import Ranks, shared, synchronised
 from cyclip_model.trainer.step import backward
@@ -42,61 +39,6 @@ logger = logging.getLogger("clipline")
 _SAVE_EVERY_S = 300
 """Between checkpoints within an epoch; no result depends on it."""
 _UIDS_SHOWN = 8
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """Section train."""
-
-    epochs: int
-    """Passes over the training rows, at least 1."""
-    batch_size: int
-    """Pairs in a step, at least 2; the last incomplete batch of an epoch is left out."""
-    lr: float
-    """Peak learning rate of AdamW."""
-    betas: list[float]
-    """AdamW's two decay rates, 0..1."""
-    eps: float
-    """AdamW's epsilon."""
-    weight_decay: float
-    """Of matrices and kernels only."""
-    warmup_frac: float
-    """Share of all steps in linear warm-up, 0..1."""
-    grad_clip_norm: float
-    """Largest norm of all gradients together."""
-    threads: int
-    """Of torch on the CPU; part of the result: another number gives other last bits."""
-    processes: int
-    """Ranks that share every batch, each with a GPU of its own or `threads` of the CPU; part of the result as well."""
-    precision: Literal["fp32", "bf16"]
-    """Of the towers' arithmetic; weights, features and losses are float32 either way."""
-    micro_batch_size: int
-    """Pairs that go through the towers at a time, at least 1; a step's loss is the whole batch's all the same."""
-    checkpoint_activations: bool
-    """Whether towers make their activations again in the backward pass: less memory, a third more time."""
-    compile: bool
-    """Whether torch.compile makes the towers' kernels; takes a minute or two first."""
-    ema_decay: float
-    """Of the weights' moving average a step, 0..1; above 0, it is the average that is validated and kept."""
-    warm_start: WarmStartConfig | None
-    """What model the towers start from; null for fresh ones."""
-    augment: AugmentConfig
-    towers: TowersConfig
-    preprocess: PreprocessConfig
-
-    def __post_init__(self) -> None:
-        if min(self.epochs, self.threads, self.processes, self.micro_batch_size) < 1 or self.batch_size < 2:
-            raise ValueError("epochs, threads, processes, micro_batch_size are at least 1, batch_size at least 2")
-        if self.batch_size % self.processes:
-            raise ValueError(f"batch_size {self.batch_size} cannot be shared evenly by {self.processes} processes")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay is in 0..1 and not 1, not {self.ema_decay}")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas are two numbers in 0..1, not {self.betas}")
-        if min(self.lr, self.eps, self.grad_clip_norm) <= 0 or self.weight_decay < 0 or not 0 <= self.warmup_frac < 1:
-            raise ValueError(
-                "lr, eps and grad_clip_norm are above 0, weight_decay is not negative, warmup_frac is in 0..1"
-            )
 
 
 class Recipe(NamedTuple):
@@ -114,6 +56,8 @@ class Recipe(NamedTuple):
     """Where a line of JSON an epoch says how fast it went: a clock's words, kept out of every result."""
     scalars: Scalars | None = None
     """What every step's scalars are told to, for people."""
+    is_contrastive: bool = True
+    """Whether held-out pairs watch it by CLIP's loss; else by the objective's own."""
     views: losses.CaptionEdits | None = None
     """How second views are made, where the objective asks for them."""
 
@@ -151,6 +95,7 @@ def fit(
         if held_out:
             with across.alone():
                 record |= validation.validate(state.averaged(), held_out, recipe)
+        _refuse_broken(learner, record)
         logger.info("%s", "  ".join(f"{column} {value:.4g}" for column, value in record.items()))
         state.history.append(record)
         state.steps.clear()
@@ -276,6 +221,16 @@ def _line(recipe: Recipe, epoch: int, begun: int, num_batches: int) -> Any:
 def _on(device: torch.device, feed: Iterator[data.Batch]) -> Iterator[data.Batch]:
     for batch in feed:
         yield data.Batch(*(rows.to(device, non_blocking=True) for rows in batch))
+
+
+def _refuse_broken(learner: Learner, record: Record) -> None:
+    """Raises ValueError where an epoch's last step broke the weights: its loss was a number still."""
+    is_whole = all(bool(torch.isfinite(value).all()) for value in learner.parameters())
+    if not is_whole or not all(math.isfinite(value) for value in record.values()):
+        raise ValueError(
+            f"training broke down in the last step of epoch {record['epoch']:.0f}: what its weights make is no number; "
+            "try a lower train.lr or a higher train.warmup_frac"
+        )
 
 
 def _refuse_nan(record: Record, step: int, epoch: int, uids: list[str]) -> None:

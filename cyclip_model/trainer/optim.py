@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from cyclip_model.model.learner import Learner
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
-POSITIONS = ("positional_embedding", "class_embedding")
+POSITIONS = ("positional_embedding", "class_embedding", "pos_embed", "cls_token", "reg_token", "dist_token")
+"""By open_clip's names and by timm's."""
 MAX_LOG_SCALE = math.log(100)
 """The bound of the CLIP paper, section 2.5."""
 

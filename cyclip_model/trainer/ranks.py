@@ -88,6 +88,7 @@ def synchronised(module: nn.Module, ranks: Ranks) -> nn.Module:
     """The module with BatchNorms over all ranks' rows; as it is where there is one rank."""
     if ranks.world_size == 1:
         return module
+    _refuse_other_norms(module)
     if ranks.device.type == "cuda":
         return cast(nn.Module, nn.SyncBatchNorm.convert_sync_batchnorm(module))  # type: ignore[no-untyped-call]
     for name, child in module.named_children():
@@ -96,6 +97,16 @@ def synchronised(module: nn.Module, ranks: Ranks) -> nn.Module:
         else:
             synchronised(child, ranks)
     return module
+
+
+def _refuse_other_norms(module: nn.Module) -> None:
+    plain = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    for each in module.modules():
+        if isinstance(each, nn.modules.batchnorm._BatchNorm) and type(each) not in plain:
+            raise ValueError(
+                f"train.processes: the towers have norms of a kind of their own ({type(each).__name__}), which cannot "
+                "be taken over several processes: train with 1"
+            )
 
 
 class _SyncedNorm(nn.modules.batchnorm._BatchNorm):

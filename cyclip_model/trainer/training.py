@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import re
 import subprocess
@@ -25,8 +26,9 @@ from cyclip_model.model.learner import Learner
 from cyclip_model.rows import data, loader
 from cyclip_model.rows.loader import LoaderConfig
 from cyclip_model.trainer import events, loop, ranks, timings
+from cyclip_model.trainer.config import TrainConfig
 from cyclip_model.trainer.determinism import reproducible
-from cyclip_model.trainer.loop import Record, TrainConfig
+from cyclip_model.trainer.loop import Record
 from lineage import files, params, stage
 
 MODEL_NAME = re.compile(r"([a-z][a-z0-9_]{0,30})-(0|[1-9][0-9]{0,8})")
@@ -67,31 +69,41 @@ def objective_of(name: str, path: Path = params.PARAMS) -> tuple[losses.Objectiv
     return objective, params.build(objective.config, content, f"losses.{name}", path)
 
 
-def launch(root_json: Path, shards: Path, name: str, scratch: Path, num_processes: int) -> None:
-    """Trains with as many ranks; they are torchrun's and die with it, as it dies with this process.
+def settings(name: str, path: Path = params.PARAMS) -> dict[str, Any]:
+    """All that a params file says of the model of this name, by section."""
+    entry, _ = parse_name(name)
+    _, loss_config = objective_of(entry, path)
+    return {"train": params.load("train", TrainConfig, path), f"losses.{entry}": loss_config}
+
+
+def launch(root_json: Path, shards: Path, name: str, scratch: Path, config: TrainConfig) -> None:
+    """Trains with `train.processes` ranks; they are torchrun's and die with it, as it dies with this process.
 
     Raises:
         ValueError: one of them failed; what it said is on stderr.
     """
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={config.processes}"]
     command = [sys.executable, *torchrun, "-m", __name__, str(root_json), str(shards), name, str(scratch)]
     mine = os.getpid()
     done = subprocess.run(
         command,
         check=False,
-        env={**os.environ, ranks.STAGE_PID: str(mine)},
+        env={"OMP_NUM_THREADS": str(config.threads), **os.environ, ranks.STAGE_PID: str(mine)},
         preexec_fn=functools.partial(stage.die_with_parent, mine),
     )
     if done.returncode != 0:
-        raise ValueError(f"train@{name}: one of {num_processes} ranks failed; what it said stands above")
+        raise ValueError(f"train@{name}: one of {config.processes} ranks failed; what it said stands above")
 
 
 def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
     """Trains the model that the name asks for, as the rank that this process is; rank 0 writes what comes of it."""
     entry, seed = parse_name(name)
-    objective, loss_config = objective_of(entry)
-    config, loading = params.load("train", TrainConfig), params.load("loader", LoaderConfig)
+    given = scratch / params.PARAMS.name  # what the stage began with
+    objective, loss_config = objective_of(entry, given)
+    config, loading = params.load("train", TrainConfig, given), params.load("loader", LoaderConfig, given)
     mine = ranks.join()
+    if mine.rank:
+        logging.getLogger("clipline").setLevel(logging.WARNING)  # all would say the same
     try:
         clusters = objective.nclip(loss_config) if objective.nclip else None
         temperature = clusters.temperature if clusters and objective.compares_clusters else None
@@ -103,7 +115,7 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
         is_told = events.is_asked() and not mine.rank
         telling = events.writer(stage.WORK / "tensorboard" / name) if is_told else contextlib.nullcontext()
         with telling as scalars, reproducible(config.threads), contextlib.ExitStack() as stack:
-            recipe = loop.Recipe(config, parts, seed, mine, temperature, told, scalars, views)
+            recipe = loop.Recipe(config, parts, seed, mine, temperature, told, scalars, objective.is_contrastive, views)
             model_cfg = {**config.towers.model_cfg(), **(objective.model_cfg or {})}
             trained = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)
             made_heads = heads.build(config.towers.embed_dim, clusters.head, seed) if clusters else None

@@ -32,11 +32,10 @@ COLUMNS = ("val_loss", f"val_recall_{_K}")
 def validate(learner: Learner, rows: data.Source, recipe: Recipe) -> dict[str, float]:
     """COLUMNS of the rows as they are, in batches of train.batch_size, the last one shorter.
 
-    val_loss: the mean contrastive part of the objective, all of an objective that has none, and CLIP's loss where the
-    objective looks at second views, for these belong to training. val_recall_10: the share of
-    pictures and of captions that find their pair among the first ten, the mean of both directions. A caption that
-    several pictures have is right for all of them, and ties count against the truth. Pairs are compared as evaluation
-    compares them, so the share means the same for every objective.
+    val_loss: CLIP's mean loss of objectives that hold it, without second views, which belong to training; of others the
+    whole objective. val_recall_10: the share of pictures and of captions that find their pair among the first ten, the
+    mean of both directions. A caption that several pictures have is right for all of them, and ties count against the
+    truth. Pairs are compared as evaluation compares them, so the share means the same for every objective.
     """
     learner.eval()
     config, total = recipe.config, 0.0
@@ -47,8 +46,8 @@ def validate(learner: Learner, rows: data.Source, recipe: Recipe) -> dict[str, f
             images_RCHW.to(recipe.ranks.device).float() / 255, config.preprocess.mean, config.preprocess.std
         )
         features = learner(images, tokens_RL.to(recipe.ranks.device))
-        parts = {"loss": losses.clip_loss(*features[:3])} if recipe.views else recipe.parts(features)
-        total += float(parts.get("contrastive", parts["loss"])) * len(features.image_BD)
+        loss = losses.clip_loss(*features[:3]) if recipe.is_contrastive else recipe.parts(features)["loss"]
+        total += float(loss) * len(features.image_BD)
         if len(found) * config.batch_size < _MOST_ROWS:
             found.append((*compared(features, recipe.temperature), tokens_RL))
     image_NW, text_NW, tokens_NL = (torch.cat(each)[:_MOST_ROWS] for each in zip(*found, strict=True))

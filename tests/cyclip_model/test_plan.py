@@ -15,7 +15,7 @@ from cyclip_model import losses, plan
 from cyclip_model import recipe as recipes
 from cyclip_model.model import heads, recompute, towers
 from cyclip_model.model.learner import Learner
-from cyclip_model.trainer.loop import TrainConfig
+from cyclip_model.trainer.config import TrainConfig
 from lineage import files, params
 
 NAMES = [name for name in recipes.names() if "rows:" in recipes.path_of(name).read_text()]

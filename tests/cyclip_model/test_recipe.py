@@ -65,3 +65,32 @@ def test_the_command_lists_recipes_and_leaves_params_alone_on_a_mistake(tmp_path
     refused = run("study")
     assert (refused.returncode, (tmp_path / "params.yaml").read_text()) == (1, broken)
     assert "train.batch_size must be an integer" in refused.stderr
+
+
+def test_the_last_word_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(TEXT)
+    recipe.main(["train.epochs=8", "cyclip-cc3m", "train.epochs=9"])
+    content = params.read(tmp_path / "params.yaml")["train"]
+    assert (content["epochs"], content["batch_size"]) == (9, 128)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("train.betas=[0.9", r"train.betas=\[0.9: no YAML"),
+        ("losses.mine={objective: [a]}", r"has no section losses.\['a'\]"),
+        ("losses.mine={objective: cyclip, lambda_x: 1}", r"with this, params.yaml: unknown key losses.mine.lambda_x"),
+        ("loader.cache=disc", r"with this, params.yaml: loader.cache must be one of"),
+        ("seeds=[]", r"seeds is empty: there is no model to speak of"),
+        ("seeds=[0, 0]", r"seeds lists a seed twice"),
+    ],
+)
+def test_words_with_mistakes_change_nothing(
+    word: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(TEXT)
+    with pytest.raises(ValueError, match=said):
+        recipe.main([word])
+    assert (tmp_path / "params.yaml").read_text() == TEXT

@@ -11,7 +11,7 @@ import yaml
 from cyclip_model import train
 from cyclip_model.model import heads, towers
 from cyclip_model.trainer import training
-from lineage import records, runs
+from lineage import files, records, runs
 from tests.cyclip_model.losses.settings import CONFIGS
 
 LOSSES = {name: dataclasses.asdict(config) for name, config in CONFIGS.items()}
@@ -156,3 +156,63 @@ def test_an_entry_of_objectives_may_be_a_setting_of_one(prepare: Prepare) -> Non
     assert weights["cyclip"] == weights["cyclip_again"] != weights["cyclip_strong"]
     with pytest.raises(ValueError, match=r"no objective 'aimless'.*section losses.aimless with `objective: ONE_OF"):
         run(root, "aimless-0")
+
+
+def test_what_changes_in_params_meanwhile_is_refused(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = prepare()
+    text = Path("params.yaml").read_bytes()
+    changed = text.replace(b"batch_size: 8", b"batch_size: 4")
+    assert changed != text
+    copied = files.write_bytes
+
+    def write(path: Path, content: bytes) -> None:
+        copied(path, changed if path.name == "params.yaml" else content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_bytes", write)
+        with pytest.raises(ValueError, match=r"params.yaml changed while the stage began: run it again"):
+            run(root, "clip-0")
+    assert not Path("models").exists()
+
+
+def test_training_reads_what_the_stage_began_with(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = prepare()
+    first = (run(root, "clip-0")[0] / "open_clip_model.safetensors").read_bytes()
+    begun = training.train
+
+    def late(*arguments: Any) -> None:
+        Path("params.yaml").write_text(Path("params.yaml").read_text().replace("lr: ", "lr: 9"))
+        begun(*arguments)
+
+    monkeypatch.setattr(training, "train", late)
+    model, provenance = run(root, "clip-0")
+    assert (model / "open_clip_model.safetensors").read_bytes() == first
+    assert str(provenance["params"]["train"]["lr"])[0] != "9"
+
+
+def test_two_file_systems_are_refused_before_anything_is_trained(prepare: Prepare, tmp_path: Path) -> None:
+    root = prepare()
+    mounted = (Path("/dev", "shm"), Path("/run"), Path("/proc"))
+    other = next((path for path in mounted if path.stat().st_dev != tmp_path.stat().st_dev), None)
+    if other is None:
+        pytest.skip("there is one file system only")
+    Path("models").symlink_to(other)
+    with pytest.raises(ValueError, match=r"lie on two file systems, but models are published by a rename"):
+        run(root, "clip-0")
+
+
+def test_weights_that_a_last_step_broke_are_no_model(prepare: Prepare) -> None:
+    root = prepare(epochs=1, lr=1e30, warmup_frac=0.0, batch_size=20, micro_batch_size=20)
+    with pytest.raises(ValueError, match=r"broke down in the last step of epoch 1: what its weights make is no"):
+        run(root, "clip-0")
+    assert not Path("models").exists()
+
+
+def test_prototypes_are_not_asked_of_few_held_out_pairs(prepare: Prepare) -> None:
+    run(prepare(val_rows=2), "protoclip-0")
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_a_micro_batch_of_one_pair_is_refused(prepare: Prepare, size: int) -> None:
+    with pytest.raises(ValueError, match=rf"train: micro_batch_size {size} leaves a micro-batch of one pair of the 8"):
+        run(prepare(micro_batch_size=size), "clip-0")

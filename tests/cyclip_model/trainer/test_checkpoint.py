@@ -54,7 +54,7 @@ def test_a_damaged_one_is_told_and_the_one_before_is_used(
 def test_where_both_are_damaged_it_says_what_to_do(path: Path) -> None:
     for each in path.parent.iterdir():
         each.write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"damaged, as is the checkpoint before it; remove .* to train from the start"):
+    with pytest.raises(ValueError, match=r"pt: damaged, and there is no other; remove .* to train from the start"):
         checkpoint.load(path)
 
 
@@ -68,3 +68,11 @@ def test_a_full_disk_leaves_both_as_they_are(path: Path, monkeypatch: pytest.Mon
             checkpoint.save(path, state(3))
     assert number_of(path) == 2
     assert not list(path.parent.glob("*.partial"))
+
+
+def test_a_save_after_falling_back_keeps_the_good_one(path: Path) -> None:
+    path.write_bytes(b"x")
+    assert number_of(path) == 1
+    checkpoint.save(path, state(3))
+    path.unlink()
+    assert number_of(path) == 1

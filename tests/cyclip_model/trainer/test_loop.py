@@ -21,6 +21,7 @@ from cyclip_model.model import heads, towers
 from cyclip_model.model.learner import Learner
 from cyclip_model.rows import data
 from cyclip_model.trainer import determinism, loop, ranks, validation
+from cyclip_model.trainer.config import TrainConfig
 from lineage import params
 from tests.cyclip_model.losses.settings import CONFIGS
 
@@ -48,7 +49,7 @@ def fit(tmp_path: Path, shards: Any, train_section: Callable[..., dict[str, Any]
         **changes: Any,
     ) -> tuple[Any, list[loop.Record]]:
         (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train": train_section(**changes)}))
-        config = params.load("train", loop.TrainConfig, tmp_path / "params.yaml")
+        config = params.load("train", TrainConfig, tmp_path / "params.yaml")
         objective = losses.objective(name)
         model_cfg = {**config.towers.model_cfg(), **(objective.model_cfg or {})}
         built = towers.build(model_cfg, towers.preprocess_cfg(config.preprocess), seed)

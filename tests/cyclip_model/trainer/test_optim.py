@@ -68,3 +68,17 @@ def test_gradients_are_clipped_together_and_their_norm_is_from_before() -> None:
     norm = optim.update(learner, torch.optim.SGD([parameter], lr=9.0), 0.5, 1.0)
     assert norm == pytest.approx(5.0)
     torch.testing.assert_close(parameter.detach(), torch.tensor([-0.3, -0.4]))
+
+
+def test_positions_of_timm_towers_are_not_decayed() -> None:
+    class Trunk(torch.nn.Module):
+        """Named as timm names them."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.pos_embed, self.cls_token, self.kernel = (torch.nn.Parameter(torch.ones(1, 2, 3)) for _ in range(3))
+
+    trunk = Trunk()
+    decayed, plain = optim.param_groups(trunk, 0.1)
+    assert [id(each) for each in decayed["params"]] == [id(trunk.kernel)]
+    assert len(plain["params"]) == 2

@@ -152,3 +152,13 @@ def test_ranks_end_with_the_same_bits_wherever_rows_wait(
         found.add(Path("models/clip-0/open_clip_model.safetensors").read_bytes())
     assert len(found) == 1
     assert [path.name for path in Path(".work").iterdir() if path.is_dir()] == ["timings"]
+
+
+def test_norms_of_another_kind_are_refused_by_several_ranks() -> None:
+    class Acting(torch.nn.BatchNorm2d):
+        """A norm with an activation, as timm has one."""
+
+    module = torch.nn.Sequential(Acting(3))
+    assert ranks.synchronised(module, ranks.Ranks(0, 1, torch.device("cpu"))) is module
+    with pytest.raises(ValueError, match=r"train.processes: the towers have norms of a kind of their own \(Acting\)"):
+        ranks.synchronised(module, ranks.Ranks(0, 2, torch.device("cpu")))
