@@ -29,6 +29,13 @@ logger = logging.getLogger("clipline")
 
 EXPOSURE, INHERITED = "exposure.parquet", "inherited.parquet"
 KEYS = external.Keys("train.warm_start.model", "train.warm_start.sha256")
+_NO_MATTER = {
+    # What the shapes of the weights tell; open_clip's own configs fill some of it in with null.
+    *("layers", "width", "patch_size", "mlp_ratio", "context_length", "vocab_size"),
+    # What only fresh weights, or only steps, depend on.
+    *("ls_init_value", "patch_dropout", "timm_drop", "timm_drop_path", "timm_model_pretrained", "hf_model_pretrained"),
+}
+"""Keys of open_clip's configs in which a parent may differ."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +52,16 @@ class WarmStartConfig:
             raise ValueError("warm_start.sha256 must be 64 hex digits in lower case")
 
 
+class Built(NamedTuple):
+    """What is to start from a parent."""
+
+    towers: nn.Module
+    model_cfg: dict[str, Any]
+    """What they were built by."""
+    preprocess_cfg: dict[str, Any]
+    """How their pictures are prepared."""
+
+
 class Parent(NamedTuple):
     """What the child takes from its parent beside the weights."""
 
@@ -54,14 +71,12 @@ class Parent(NamedTuple):
     """What it saw, as records.EXPOSURE; None where nobody knows."""
 
 
-def apply(
-    config: WarmStartConfig, towers: nn.Module, made: Heads | None, head: HeadConfig | None, scratch: Path
-) -> Parent:
+def apply(config: WarmStartConfig, built: Built, made: Heads | None, head: HeadConfig | None, scratch: Path) -> Parent:
     """Gives the towers the parent's weights, and the heads its heads where they are built alike.
 
     Args:
         config: which parent.
-        towers: built, of the parent's architecture; changed in place.
+        built: its towers are of the parent's architecture; changed in place.
         made: built heads, None for an objective without; changed in place.
         head: what they were built by.
         scratch: a folder of this process alone.
@@ -71,8 +86,9 @@ def apply(
     """
     with torch.random.fork_rng():
         found = external.load(config.model, scratch, KEYS, config.sha256)
-    _check_alike(towers, found.model, config.model)
-    towers.load_state_dict(found.model.state_dict())
+    _check_shapes(built.towers, found.model, config.model)
+    _check_configs(built, found, config.model)
+    built.towers.load_state_dict(found.model.state_dict())
     folder = Path(config.model)
     account: dict[str, Any] = {"model": config.model, "sha256": config.sha256}
     if made is not None and head is not None:
@@ -86,7 +102,7 @@ def apply(
     return Parent({**account, **known}, saw)
 
 
-def _check_alike(towers: nn.Module, parent: nn.Module, name: str) -> None:
+def _check_shapes(towers: nn.Module, parent: nn.Module, name: str) -> None:
     ours, theirs = towers.state_dict(), parent.state_dict()
     for key in [*ours, *(key for key in theirs if key not in ours)]:
         here, there = (tuple(state[key].shape) if key in state else "absent" for state in (ours, theirs))
@@ -94,6 +110,42 @@ def _check_alike(towers: nn.Module, parent: nn.Module, name: str) -> None:
             raise ValueError(
                 f"{KEYS.model}: {name} has another architecture than train.towers: {key} is {there} there, {here} here"
             )
+
+
+def _check_configs(built: Built, parent: external.External, name: str) -> None:
+    """Weights of equal shapes may belong to another model: with more heads of attention, another mask or pooling."""
+    other = _differing(_model_words(built.model_cfg), _model_words(parent.model_cfg))
+    if other:
+        raise ValueError(f"{KEYS.model}: {name} has another architecture than train.towers: {other}")
+    prepared = _differing(_plain(built.preprocess_cfg), _plain(parent.preprocess_cfg))
+    if prepared:
+        logger.warning(
+            "%s: %s saw pictures prepared in another way than train.preprocess: %s", KEYS.model, name, prepared
+        )
+
+
+def _model_words(model_cfg: dict[str, Any]) -> dict[str, Any]:
+    """All that decides what a model computes, by key, with open_clip's defaults where the config is silent."""
+    from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+
+    parts = {"vision_cfg": asdict(CLIPVisionCfg()), "text_cfg": asdict(CLIPTextCfg())}
+    top = {key: value for key, value in model_cfg.items() if key not in parts and not key.startswith("init_logit")}
+    words = {"quick_gelu": False, "custom_text": False, **top}
+    for part, defaults in parts.items():
+        filled = {**defaults, **model_cfg.get(part, {})}
+        words |= {f"{part}.{key}": value for key, value in filled.items() if key not in _NO_MATTER}
+    size = words["vision_cfg.image_size"]
+    return _plain({**words, "vision_cfg.image_size": [size, size] if isinstance(size, int) else size})
+
+
+def _plain(words: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in words.items()}
+
+
+def _differing(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """In words, what the two say differently; empty where they agree."""
+    keys = [key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key)]
+    return "; ".join(f"{key} is {theirs.get(key)} there, {ours.get(key)} here" for key in keys)
 
 
 def _take_heads(folder: Path, made: Heads, head: HeadConfig) -> str | None:
