@@ -1,7 +1,8 @@
 """Training that starts from another model's weights: a refresh that goes on from the model before it.
 
 The weights are pinned by their sha256 in params.yaml, so that the result stays a function of it. What the parent saw,
-the child has seen: its exposure is the sum of both, and what came from the parent stands beside it.
+the child has seen: its exposure is the sum of both, and what came from the parent stands beside it. Where nobody knows
+what an ancestor saw, that is written down in the folder of every model that comes of it.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class Parent(NamedTuple):
     """What provenance says of it."""
     exposure: pa.Table | None
     """What it saw, as records.EXPOSURE; None where nobody knows."""
+    ancestors: list[dict[str, str]]
+    """The child's, oldest first, the parent last: name, sha256 of its weights, exposure known or unknown."""
 
 
 def apply(config: WarmStartConfig, built: Built, made: Heads | None, head: HeadConfig | None, scratch: Path) -> Parent:
@@ -93,13 +96,41 @@ def apply(config: WarmStartConfig, built: Built, made: Heads | None, head: HeadC
     account: dict[str, Any] = {"model": config.model, "sha256": config.sha256}
     if made is not None and head is not None:
         account["heads_sha256"] = _take_heads(folder, made, head)
+    seen, saw = _exposure(folder)
+    older = _ancestors(folder)
+    itself = {"name": config.model, "sha256": config.sha256, "exposure": str(seen["exposure"])}
+    gaps = [ancestor["name"] for ancestor in older if ancestor["exposure"] == "unknown"]
+    if gaps:
+        logger.warning("%s: what its ancestors %s saw is unknown, and so is a part of what its child saw", folder, gaps)
+    if gaps and saw is not None:
+        seen["exposure"] = "partly known"
+    return Parent({**account, **seen}, saw, [*older, itself])
+
+
+def _exposure(folder: Path) -> tuple[dict[str, Any], pa.Table | None]:
+    """What a parent saw: in words for the account, and as records.EXPOSURE; None where it does not say."""
     if not (folder / EXPOSURE).is_file():
         logger.warning("%s has no %s: what it saw is unknown, and so is a part of what its child saw", folder, EXPOSURE)
-        return Parent({**account, "exposure": "unknown"}, None)
+        return {"exposure": "unknown"}, None
     saw = records.read_table(folder / EXPOSURE, records.EXPOSURE)
     saw = saw.filter(pc.field("count") > 0)
-    known = {"exposure": "known", "exposure_rows": saw.num_rows, "exposure_sha256": sha256_file(folder / EXPOSURE)}
-    return Parent({**account, **known}, saw)
+    sha256 = sha256_file(folder / EXPOSURE)
+    return {"exposure": "known", "exposure_rows": saw.num_rows, "exposure_sha256": sha256}, saw
+
+
+def _ancestors(folder: Path) -> list[dict[str, str]]:
+    """What ancestors.json in a parent's folder lists; nothing where there is none, for a model that started fresh.
+
+    Raises:
+        ValueError: it is not what write_exposure wrote.
+    """
+    path = folder / external.ANCESTORS
+    listed = files.read_json(path) if path.is_file() else []
+    if not isinstance(listed, list) or not all(
+        isinstance(each, dict) and each.keys() == {"name", "sha256", "exposure"} for each in listed
+    ):
+        raise ValueError(f"{path}: is no list of ancestors: copy the model folder anew, with everything in it")
+    return listed
 
 
 def _check_shapes(towers: nn.Module, parent: nn.Module, name: str) -> None:
@@ -170,8 +201,10 @@ def together(own: pa.Table, parents: pa.Table) -> pa.Table:
 
 
 def write_exposure(own: pa.Table, parent: Parent | None, folder: Path) -> None:
-    """exposure.parquet under folder, and what of it came from the parent where that is known."""
+    """exposure.parquet under folder, and for a child its ancestors and, where known, what came from the parent."""
     saw = None if parent is None else parent.exposure
+    if parent is not None:
+        files.write_json(folder / external.ANCESTORS, parent.ancestors)
     if saw is None:
         records.write_table(own, folder / EXPOSURE)
         return

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from cyclip_model.model import heads, towers, warm_start
+from cyclip_model.model import external, heads, towers, warm_start
 from cyclip_model.model.warm_start import WarmStartConfig
 from cyclip_model.trainer import checkpoint
 from lineage import digests, files, records
@@ -91,6 +91,39 @@ def test_where_nobody_knows_what_the_parent_saw_the_account_says_so(
     assert provenance["counts"]["warm_start"] == {**section, "exposure": "unknown"}
     assert "what it saw is unknown" in caplog.text
     assert not (model / "inherited.parquet").exists()
+
+
+def test_a_gap_in_what_ancestors_saw_is_not_forgotten(prepare: Prepare, caplog: pytest.LogCaptureFixture) -> None:
+    root = prepare()
+    (parent_of(root) / "exposure.parquet").unlink()
+    section = start_from()
+    first = {"name": str(PARENT), "sha256": section["sha256"], "exposure": "unknown"}
+    lines = [first]
+    for generation in ("b", "c"):
+        model, _ = run(root, "clip-0")
+        assert files.read_json(model / "ancestors.json") == lines
+        caplog.clear()
+        child = Path("weights") / generation
+        shutil.copytree(model, child)
+        section = start_from(child)
+        _, provenance = run(root, "clip-0")
+        assert provenance["counts"]["warm_start"]["exposure"] == "partly known"
+        assert f"{child}: what its ancestors ['weights/parent'] saw is unknown" in caplog.text
+        lines = [*lines, {"name": str(child), "sha256": section["sha256"], "exposure": "known"}]
+    external_arch = external.load(str(child), Path("arch"), warm_start.KEYS).arch
+    assert external_arch == "emoji-tiny", "the list of ancestors is taken for no architecture"
+
+
+def test_ancestors_that_are_damaged_are_named(prepare: Prepare) -> None:
+    root = prepare()
+    path = parent_of(root) / "ancestors.json"
+    start_from()
+    for content in ("{", "{}", "[1]", '[{"name": "x"}]'):
+        path.write_text(content)
+        with pytest.raises(
+            ValueError, match=r"weights/parent/ancestors.json: (not valid JSON|is no list of ancestors)"
+        ):
+            run(root, "clip-0")
 
 
 def test_a_killed_warm_start_goes_on_bit_by_bit(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
