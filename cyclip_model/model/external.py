@@ -17,6 +17,8 @@ from cyclip_model.model import towers
 from lineage import files
 from lineage.digests import sha256_file
 
+ANCESTORS = "ancestors.json"
+"""In a model folder: what its weights came from, by warm_start.py."""
 _PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
 
 
@@ -88,7 +90,7 @@ def _in_folder(folder: Path, scratch: Path) -> Source:
     config = files.read_json(folder / towers.HUB_CONFIG)
     if not isinstance(config, dict) or not isinstance(config.get("model_cfg"), dict):
         raise ValueError(f"{folder / towers.HUB_CONFIG}: has no model_cfg")
-    flat = [path.stem for path in folder.glob("*.json") if path.name != towers.HUB_CONFIG]
+    flat = [path.stem for path in folder.glob("*.json") if path.name not in (towers.HUB_CONFIG, ANCESTORS)]
     arch = flat[0] if len(flat) == 1 else re.sub(r"[^a-z0-9_-]", "-", folder.name.lower())
     files.write_json(scratch / f"{arch}.json", config["model_cfg"])
     open_clip.add_model_config(scratch / f"{arch}.json")

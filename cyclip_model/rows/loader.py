@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,20 +144,32 @@ class Filling:
         Raises:
             ValueError: a picture does not decode; names shard and key.
         """
-        batches = list(order)
-        return self._kept.stream(self._filled(batches))
+        return self._kept.stream(self._filled(iter(order)))
 
-    def _filled(self, batches: list[Numbers]) -> Iterator[Numbers]:
-        """The batches, each once its rows lie in memory."""
-        missing = [numbers[~self._is_here[numbers]] for numbers in batches]
-        fresh = self._fresh.stream([numbers for numbers in missing if len(numbers)])
-        for numbers, lacking in zip(batches, missing, strict=True):
-            if len(lacking):
-                self._rows.images[lacking], self._rows.tokens[lacking] = next(fresh)
+    def _filled(self, order: Iterator[Numbers]) -> Iterator[Numbers]:
+        """The batches, each once its rows lie in memory; the order is looked into no further than workers are ahead."""
+        if not self._is_here.all():
+            drawn: deque[tuple[Numbers, Numbers]] = deque()
+            for images, tokens in self._fresh.stream(self._missing(order, drawn)):
+                numbers, lacking = drawn.popleft()
+                self._rows.images[lacking], self._rows.tokens[lacking] = images, tokens
                 self._is_here[lacking] = True
-            yield numbers
+                yield numbers
         if self._is_here.all():
             self._fresh.close()
+        yield from order
+
+    def _missing(self, order: Iterator[Numbers], drawn: deque[tuple[Numbers, Numbers]]) -> Iterator[Numbers]:
+        """What each batch is the first to draw, maybe nothing, until no row is left; tells drawn of both."""
+        is_coming = self._is_here.copy()
+        while not is_coming.all():
+            numbers = next(order, None)
+            if numbers is None:
+                return
+            lacking = numbers[~is_coming[numbers]]
+            is_coming[lacking] = True
+            drawn.append((numbers, lacking))
+            yield lacking
 
     def close(self) -> None:
         """Ends the workers, and waits until they have ended."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import logging
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +16,12 @@ import torch
 
 from lineage import runs, stage
 
+logger = logging.getLogger("clipline")
+
 T = TypeVar("T")
 _LAST = 3
 """Epochs that a summary is the mean of: the first ones may still read what later ones have."""
+_NEEDED = ("epoch", "samples", "seconds", "data_wait", "augmentation")
 
 
 class Clock:
@@ -45,7 +51,10 @@ class Clock:
         self._augmented_s += time.perf_counter() - begun
 
     def tell(self, path: Path, epoch: int, num_samples: int) -> None:
-        """Appends a line of JSON: samples a second and a CPU second, shares of the time, most memory so far in MiB."""
+        """Appends a line of JSON: samples a second and a CPU second, shares of the time, most memory so far in MiB.
+
+        Where it cannot be written, on a full disk for instance, that is a warning: no training fails for it.
+        """
         wall_s, cpu_s = time.perf_counter() - self._start, runs.cpu_seconds() - self._cpu_s
         said = {
             "epoch": epoch,
@@ -59,9 +68,25 @@ class Clock:
         }
         if torch.cuda.is_available():
             said["peak_gpu_mib"] = round(torch.cuda.max_memory_allocated() / 2**20)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(said) + "\n")
+        try:
+            _append(path, json.dumps(said))
+        except OSError as error:
+            _warn(path, error.strerror)
+
+
+def _append(path: Path, line: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        is_torn = False
+        if file.tell():
+            file.seek(-1, 2)
+            is_torn = file.read(1) != b"\n"
+        file.write(b"\n" * is_torn + line.encode() + b"\n")
+
+
+@functools.cache  # every epoch of a training would say the same
+def _warn(path: Path, why: str | None) -> None:
+    logger.warning("%s: %s: how fast the training goes is not told", path, why)
 
 
 def path(model: str) -> Path:
@@ -73,8 +98,9 @@ def summary(path: Path) -> dict[str, Any]:
     """Mean speed and shares of the last epochs of the training told of last, weighed by time, and its most memory.
 
     Lines of earlier trainings stand before; a training's epochs only go up. Where it told of none, there is nothing.
+    Lines that are no whole record are left out.
     """
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    lines = _whole(path) if path.is_file() else []
     told: list[dict[str, Any]] = []
     for line in reversed(lines):
         if told and line["epoch"] >= told[0]["epoch"]:
@@ -88,6 +114,27 @@ def summary(path: Path) -> dict[str, Any]:
         share: round(sum(line[share] * line["seconds"] for line in last) / seconds, 4)
         for share in ("data_wait", "augmentation")
     }
-    peaks = {peak: max(line[peak] for line in told) for peak in sorted(told[-1]) if peak.startswith("peak")}
+    names = sorted({peak for line in told for peak in line if peak.startswith("peak")})
+    peaks = {peak: max(line[peak] for line in told if peak in line) for peak in names}
     speed = round(sum(line["samples"] for line in last) / seconds, 1)
     return {"epochs": len(last), "samples_per_s": speed, **means, **peaks}
+
+
+def _whole(path: Path) -> list[dict[str, Any]]:
+    """The lines that are whole records: a full disk or a kill tears them."""
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and _is_whole(record):
+            found.append(record)
+    return found
+
+
+def _is_whole(record: dict[str, Any]) -> bool:
+    values = [record.get(key) for key in _NEEDED]
+    values += [value for key, value in record.items() if key.startswith("peak")]
+    is_numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+    return is_numbers and record["seconds"] > 0

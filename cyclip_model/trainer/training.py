@@ -122,7 +122,8 @@ def train(root_json: Path, shards: Path, name: str, scratch: Path) -> None:
             parent = None
             if config.warm_start:
                 head, folder = clusters.head if clusters else None, scratch / f"parent-{mine.rank}"
-                parent = warm_start.apply(config.warm_start, trained.model, made_heads, head, folder)
+                built = warm_start.Built(trained.model, model_cfg, towers.preprocess_cfg(config.preprocess))
+                parent = warm_start.apply(config.warm_start, built, made_heads, head, folder)
             learner = Learner(trained.model, made_heads, is_bf16=config.precision == "bf16")
             listed = data.verified(root_json, shards)
             packed = {split: data.packed(shards, listed, split, trained) for split in ("train", "val")}

@@ -10,10 +10,10 @@ import pytest
 import torch
 import yaml
 
-from cyclip_model.model import heads, towers, warm_start
+from cyclip_model.model import external, heads, towers, warm_start
 from cyclip_model.model.warm_start import WarmStartConfig
 from cyclip_model.trainer import checkpoint
-from lineage import digests, records
+from lineage import digests, files, records
 from tests.builders import contents
 from tests.cyclip_model.test_train import Prepare, prepare, run
 from tests.cyclip_model.trainer.test_ranks import ROOT
@@ -93,6 +93,39 @@ def test_where_nobody_knows_what_the_parent_saw_the_account_says_so(
     assert not (model / "inherited.parquet").exists()
 
 
+def test_a_gap_in_what_ancestors_saw_is_not_forgotten(prepare: Prepare, caplog: pytest.LogCaptureFixture) -> None:
+    root = prepare()
+    (parent_of(root) / "exposure.parquet").unlink()
+    section = start_from()
+    first = {"name": str(PARENT), "sha256": section["sha256"], "exposure": "unknown"}
+    lines = [first]
+    for generation in ("b", "c"):
+        model, _ = run(root, "clip-0")
+        assert files.read_json(model / "ancestors.json") == lines
+        caplog.clear()
+        child = Path("weights") / generation
+        shutil.copytree(model, child)
+        section = start_from(child)
+        _, provenance = run(root, "clip-0")
+        assert provenance["counts"]["warm_start"]["exposure"] == "partly known"
+        assert f"{child}: what its ancestors ['weights/parent'] saw is unknown" in caplog.text
+        lines = [*lines, {"name": str(child), "sha256": section["sha256"], "exposure": "known"}]
+    external_arch = external.load(str(child), Path("arch"), warm_start.KEYS).arch
+    assert external_arch == "emoji-tiny", "the list of ancestors is taken for no architecture"
+
+
+def test_ancestors_that_are_damaged_are_named(prepare: Prepare) -> None:
+    root = prepare()
+    path = parent_of(root) / "ancestors.json"
+    start_from()
+    for content in ("{", "{}", "[1]", '[{"name": "x"}]'):
+        path.write_text(content)
+        with pytest.raises(
+            ValueError, match=r"weights/parent/ancestors.json: (not valid JSON|is no list of ancestors)"
+        ):
+            run(root, "clip-0")
+
+
 def test_a_killed_warm_start_goes_on_bit_by_bit(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     root = prepare()
     parent_of(root)
@@ -158,6 +191,60 @@ def test_another_architecture_is_refused_with_the_name_and_both_shapes(
         run(root, "siglip-0")
 
 
+@pytest.mark.parametrize(
+    ("part", "key", "value", "default"),
+    [
+        ("text_cfg", "heads", 4, 2),
+        ("text_cfg", "no_causal_mask", True, False),
+        ("text_cfg", "pool_type", "last", "argmax"),
+        ("vision_cfg", "head_width", 32, 64),
+    ],
+)
+def test_weights_of_equal_shapes_of_another_architecture_are_refused(
+    prepare: Prepare, train_section: Callable[..., dict[str, Any]], part: str, key: str, value: object, default: object
+) -> None:
+    root = prepare()
+    parent_of(root)
+    start_from()
+    section = train_section()["towers"]
+    change(towers={**section, part: {**section[part], key: value}})
+    message = (
+        f"weights/parent has another architecture than train.towers: {part}.{key} is {default} there, {value} here"
+    )
+    with pytest.raises(ValueError, match=f"train.warm_start.model: {message}$"):
+        run(root, "clip-0")
+
+
+def test_words_that_change_nothing_are_no_other_architecture(train_section: Callable[..., dict[str, Any]]) -> None:
+    section = train_section()["towers"]
+    plain = {key: section[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
+    vision = {
+        **plain["vision_cfg"],
+        "image_size": (32, 32),
+        "patch_size": None,
+        "pool_type": "tok",
+        "patch_dropout": 0.5,
+    }
+    more = {**plain, "vision_cfg": vision, "quick_gelu": False, "init_logit_bias": -10}
+    assert warm_start._model_words(plain) == warm_start._model_words(more)
+
+
+def test_another_preprocessing_is_a_warning(prepare: Prepare, caplog: pytest.LogCaptureFixture) -> None:
+    root = prepare()
+    parent_of(root)
+    start_from()
+    run(root, "clip-0")
+    assert "prepared" not in caplog.text
+    section = yaml.safe_load(Path("params.yaml").read_text())["train"]["preprocess"]
+    change(preprocess={**section, "mean": [0.5, 0.5, 0.5], "resize_mode": "squash"})
+    run(root, "clip-0")
+    assert (
+        "train.warm_start.model: weights/parent saw pictures prepared in another way than train.preprocess: "
+        "mean is [0.48145466, 0.4578275, 0.40821073] there, [0.5, 0.5, 0.5] here; "
+        "resize_mode is shortest there, squash here"
+    ) in caplog.text
+
+
 def test_a_model_that_is_nowhere_is_named_by_this_key(prepare: Prepare) -> None:
     root = prepare()
     start_from(Path("nowhere"), "0" * 64)
@@ -187,5 +274,6 @@ def test_the_global_generator_is_left_alone(prepare: Prepare, tmp_path: Path) ->
     config = WarmStartConfig(model=str(PARENT), sha256=digests.sha256_file(PARENT / towers.WEIGHTS))
     made = towers.load(PARENT).model
     before = torch.get_rng_state()
-    warm_start.apply(config, made, None, None, tmp_path / "arch")
+    described = files.read_json(PARENT / towers.HUB_CONFIG)
+    warm_start.apply(config, warm_start.Built(made, **described), None, None, tmp_path / "arch")
     assert torch.equal(torch.get_rng_state(), before)

@@ -167,6 +167,42 @@ def test_rows_in_memory_are_decoded_once_and_then_need_no_worker(project: Path, 
     assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
 
 
+def test_one_stream_over_epochs_decodes_each_row_once(
+    project: Path, tiny: towers.Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, pixels, told = packed(project, tiny), data._pixels, Path("decoded.txt")
+
+    def telling(picture: bytes, preprocess: Any, place: str) -> torch.Tensor:
+        with told.open("a") as file:  # the workers, forked, have it too
+            file.write(f"{place}\n")
+        return pixels(picture, preprocess, place)
+
+    epochs = [data.batches(24, 10, 0, epoch) for epoch in range(5)]  # four rows are left out of each
+    wanted = [rows.take(batch) for order in epochs for batch in order]
+    monkeypatch.setattr(data, "_pixels", telling)
+    with loader.opened(rows, load_from("ram", 2), Path("scratch"), CPU) as source:
+        found = list(source.stream(batch for order in epochs for batch in order))
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.equal(one.images_RCSS, other.images_RCSS)
+    places = told.read_text().splitlines()
+    assert len(places) == len(set(places)) == 24
+
+
+def test_rows_in_memory_do_not_hold_the_whole_order(project: Path, tiny: towers.Loaded) -> None:
+    pulled = []
+
+    def order() -> Iterator[Numbers]:
+        for number in range(50):
+            pulled.append(number)
+            yield np.arange(8)
+
+    with loader.opened(packed(project, tiny), load_from("ram", 2), Path("scratch"), CPU) as source:
+        feed = source.stream(order())
+        next(feed)
+        assert len(pulled) <= 2 * 2 + 1, "workers times prefetch, and the one that came"
+        assert len([1 for _ in feed]) == 49
+
+
 class Telling:
     """Rows that leave a mark for each batch taken, and say which process took it."""
 

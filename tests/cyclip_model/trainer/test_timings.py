@@ -70,3 +70,44 @@ def test_a_summary_is_of_the_last_epochs_of_the_last_training(tmp_path: Path) ->
 def test_a_training_has_its_file(tmp_path: Path) -> None:
     assert path("clip-0").parts == (".work", "timings", "train-clip-0.jsonl")
     assert summary(tmp_path / path("clip-0")) == {}
+
+
+@pytest.mark.parametrize(
+    "torn",
+    ['{"epoch": 2, "samp', "", "[]", "7", "{}", '{"epoch": 2, "samples": 100, "seconds": null}', "\x00\x00", "\udcff"],
+)
+def test_lines_that_are_no_whole_record_are_left_out(tmp_path: Path, torn: str) -> None:
+    file = tmp_path / "t.jsonl"
+    told(file, (1, 1.0, 0.0, 50))
+    with file.open("ab") as target:
+        target.write(torn.encode(errors="surrogateescape") + b"\n")
+    told(file, (2, 1.0, 0.0, 60))
+    assert summary(file) == {
+        "epochs": 2,
+        "samples_per_s": 100.0,
+        "data_wait": 0.0,
+        "augmentation": 0.1,
+        "peak_mib": 60,
+    }
+
+
+def test_a_torn_line_takes_no_other_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    file.write_text('{"epoch": 1, "sam')
+    for epoch in (1, 2):
+        clock = Clock()
+        time.sleep(0.01)
+        clock.tell(file, epoch, 10)
+    assert len(file.read_text().splitlines()) == 3
+    assert summary(file)["epochs"] == 2
+
+
+def test_what_cannot_be_written_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "full").symlink_to("/dev/full")
+    for _ in range(2):
+        Clock().tell(tmp_path / "full", 1, 10)
+    (record,) = caplog.records
+    assert record.getMessage().endswith("full: No space left on device: how fast the training goes is not told")
+    (tmp_path / "file").touch()
+    Clock().tell(tmp_path / "file" / "t.jsonl", 1, 10)
+    assert summary(tmp_path / "file" / "t.jsonl") == {}
