@@ -26,6 +26,9 @@ from lineage.digests import sha256_file
 _AT_ONCE = 64
 """Rows decoded at a time where all are."""
 
+_SHARD = {"snapshot": str, "split": str, "shard": str, "rows": int, "sha256": str}
+"""What is read of a shard in root.json."""
+
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -104,7 +107,7 @@ class Packed:
         """The batch of these rows.
 
         Raises:
-            ValueError: a picture does not decode; names shard and key.
+            ValueError: a picture or a caption does not decode; names shard and key.
         """
         images = torch.empty((len(numbers), 3, *self.side), dtype=torch.uint8)
         captions = []
@@ -122,17 +125,26 @@ def verified(root_json: Path, shards_dir: Path) -> list[dict[str, Any]]:
         FileNotFoundError: a listed shard is missing.
         ValueError: a listed shard has other bytes, or root.json is not what the dataset stage writes.
     """
+    if root_json.is_dir() or shards_dir.is_file():
+        raise ValueError(f"{root_json}, {shards_dir}: root.json comes first, the folder of its shards second")
     content = files.read_json(root_json)
     if not isinstance(content, dict) or not isinstance(content.get("shards"), list):
         raise ValueError(f"{root_json}: lists no shards; `dvc repro dataset` makes it anew")
     listed = content["shards"]
-    for shard in listed:
+    for number, shard in enumerate(listed):
+        if not _is_shard(shard):
+            keys = ", ".join(_SHARD)
+            raise ValueError(f"{root_json}: shards[{number}] lacks one of {keys}; `dvc repro dataset` makes it anew")
         path = shard_path(shards_dir, shard)
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing, but {root_json} lists it: run `dvc repro`")
         if sha256_file(path) != shard["sha256"]:
             raise ValueError(f"{path} is not the shard that {root_json} lists: its sha256 differs; run `dvc repro`")
     return sorted(listed, key=lambda shard: (shard["snapshot"], shard["shard"]))
+
+
+def _is_shard(shard: Any) -> bool:
+    return isinstance(shard, dict) and all(isinstance(shard.get(key), kind) for key, kind in _SHARD.items())
 
 
 def shard_path(shards_dir: Path, shard: dict[str, Any]) -> Path:
@@ -208,7 +220,7 @@ def _side(towers: Loaded) -> tuple[int, int]:
 
 def _pixels(picture: bytes, preprocess: Preprocess, place: str) -> Tensor:
     """uint8 (3, S, S): what preprocess does to a picture before it scales and normalises."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     geometry = preprocess.transforms[:-2]  # type: ignore[attr-defined]  # a torchvision Compose ending in ToTensor, Normalize
     try:
@@ -216,8 +228,10 @@ def _pixels(picture: bytes, preprocess: Preprocess, place: str) -> Tensor:
         for transform in geometry:
             image = transform(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # Pillow's own words for it show a buffer by its address, which says nothing and is another one every time.
+        why = "of no known format" if isinstance(error, UnidentifiedImageError) else error
         raise ValueError(
-            f"{place}: the picture does not decode ({error}): the shard holds what screening should drop"
+            f"{place}: the picture does not decode ({why}): the shard holds what screening should drop"
         ) from error
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 

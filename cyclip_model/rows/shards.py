@@ -28,14 +28,24 @@ class Index(NamedTuple):
     """Per pair, of dtype PLACE."""
 
     def read(self, number: int) -> tuple[bytes, str]:
-        """(picture, caption) of one pair."""
+        """(picture, caption) of one pair.
+
+        Raises:
+            ValueError: the caption is no UTF-8; names shard and key.
+        """
         shard, *spans = self.places[number].tolist()
         descriptor = os.open(self.paths[shard], os.O_RDONLY)
         try:
             picture, text = (os.pread(descriptor, size, offset) for offset, size in (spans[:2], spans[2:]))
         finally:
             os.close(descriptor)
-        return picture, text.decode("utf-8")
+        try:
+            return picture, text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{self.place(number)}: the caption is no UTF-8 ({error.reason} at byte {error.start}): "
+                "packing writes none such; `dvc repro` packs the shard anew"
+            ) from None
 
     def place(self, number: int) -> str:
         """Where a pair lies, for errors: file and key."""
@@ -46,12 +56,16 @@ def index(paths: list[Path], num_rows: list[int]) -> Index:
     """The index of shards of so many pairs each.
 
     Raises:
-        ValueError: a pair lacks its picture or caption, or a shard has not as many pairs as said; names shard and key.
+        ValueError: a file is no tar, a pair lacks its picture or caption, or a shard has not as many pairs as said;
+            names shard and key.
     """
     keys: list[str] = []
     places: list[Places] = [np.zeros(0, PLACE)]
     for shard, (path, count) in enumerate(zip(paths, num_rows, strict=True)):
-        found = _pairs(path)
+        try:
+            found = _pairs(path)
+        except tarfile.TarError as error:
+            raise ValueError(f"{path} is no whole tar ({error}): `dvc repro` packs the shard anew") from None
         if len(found) != count:
             raise ValueError(f"{path} holds {len(found)} pairs where root.json lists {count}")
         keys += [key for key, _ in found]

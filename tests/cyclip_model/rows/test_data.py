@@ -94,8 +94,33 @@ def test_a_picture_that_does_not_decode_is_named(
     good = shards.drawings(2)
     broken = good[1]["png"][:100] if isinstance(content, str) else content
     root = shards.pack(tmp_path, {"train": [good[0], {**good[1], "png": broken}]})
-    with pytest.raises(ValueError, match=r"s1/train/00000.tar, key train0001: the picture does not decode"):
+    with pytest.raises(ValueError, match=r"s1/train/00000.tar, key train0001: the picture does not decode") as found:
         read(root, "train", tiny)
+    assert " at 0x" not in str(found.value)
+
+
+def test_a_caption_that_is_no_utf_8_is_named(tmp_path: Path, shards: Any, tiny: towers.Loaded) -> None:
+    good = shards.drawings(2)
+    root = shards.pack(tmp_path, {"train": [good[0], {**good[1], "txt": b"a\xff"}]})
+    message = r"s1/train/00000.tar, key train0001: the caption is no UTF-8 \(invalid start byte at byte 1\)"
+    with pytest.raises(ValueError, match=message):
+        read(root, "train", tiny)
+
+
+@pytest.mark.parametrize("shard", ["{}", "7", '{"snapshot": "s1", "split": "train", "shard": "x", "rows": "2"}'])
+def test_a_list_of_no_shards_is_named(tmp_path: Path, shards: Any, shard: str) -> None:
+    root = shards.pack(tmp_path, {"train": shards.drawings(1)})
+    root.write_text(f'{{"shards": [{shard}]}}')
+    with pytest.raises(ValueError, match=r"root.json: shards\[0\] lacks one of snapshot, split, shard, rows, sha256; "):
+        data.verified(root, tmp_path / "shards")
+
+
+def test_swapped_arguments_are_named(tmp_path: Path, shards: Any) -> None:
+    root = shards.pack(tmp_path, {"train": shards.drawings(1)})
+    with pytest.raises(
+        ValueError, match=r"shards, .*root.json: root.json comes first, the folder of its shards second"
+    ):
+        data.verified(tmp_path / "shards", root)
 
 
 def test_a_pair_without_caption_is_named(tmp_path: Path, shards: Any, tiny: towers.Loaded) -> None:

@@ -64,3 +64,11 @@ def test_a_pair_without_a_member_is_named(tmp_path: Path, left: str) -> None:
     path = written(tmp_path / "a.tar", [("k1.png", b"p"), ("k1.txt", b"t"), (f"k2.{left}", b"x")])
     with pytest.raises(ValueError, match=r"a.tar, key k2: a pair needs .txt and one of png, jpg, webp, gif"):
         packed.index([path], [2])
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 300, "cut"])
+def test_a_file_that_is_no_whole_tar_is_named(tmp_path: Path, content: bytes | str) -> None:
+    path = written(tmp_path / "a.tar", [("k1.png", b"p" * 2000), ("k1.txt", b"t")])
+    path.write_bytes(path.read_bytes()[:1500] if isinstance(content, str) else content)
+    with pytest.raises(ValueError, match=r"^\S*a.tar is no whole tar \(.+\): `dvc repro` packs the shard anew"):
+        packed.index([path], [1])
