@@ -142,7 +142,7 @@ def _ours(name: str, data: Path, config: Any) -> tuple[float, float, float, floa
         learner = Learner(built.model, None, is_bf16=config.precision == "bf16")
         objective = losses.objective("clip")
         mine, told = ranks.join(), data / "timings.jsonl"
-        recipe = loop.Recipe(config, lambda found: objective.parts(found, objective.config()), 0, mine, told)
+        recipe = loop.Recipe(config, lambda found: objective.parts(found, objective.config()), 0, mine, timings=told)
         cache, workers = _LOADERS[name]
         loading = loader.LoaderConfig(cache=cache, workers=workers, prefetch=4)
         start, used = time.perf_counter(), _cpu_s()
