@@ -27,7 +27,7 @@ demo: install  ## lay the demo down and run `dvc repro`: URL lists -> shards -> 
 	dvc repro
 	@echo "report: $(CURDIR)/report/index.html"
 
-study: install  ## train and compare four objectives, three seeds each; takes an hour on two cores
+study: install  ## train and compare four objectives, three seeds each
 	python -m cyclip_model.recipe study
 	dvc repro
 
