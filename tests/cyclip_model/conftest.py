@@ -1,15 +1,19 @@
 """Small pictures, small towers, and shards packed from them."""
 
+import contextlib
 import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
+
+from cyclip_model.trainer import checkpoint
+from tests.cyclip_model.breaking import BrokenOff
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "black", "teal", "brown")
 SHAPES = ("circle", "square", "line")
@@ -118,3 +122,22 @@ def shards() -> type[Shards]:
 def train_section() -> Callable[..., dict[str, Any]]:
     """Section train with tiny towers; arguments replace keys."""
     return lambda **changes: json.loads(json.dumps({**TRAIN, **changes}))
+
+
+@pytest.fixture
+def broken_off(monkeypatch: pytest.MonkeyPatch) -> BrokenOff:
+    """A context in which training ends right after its first checkpoint, as if it had been killed."""
+
+    @contextlib.contextmanager
+    def context() -> Iterator[None]:
+        save = checkpoint.save
+
+        def break_off(*arguments: Any) -> None:
+            save(*arguments)
+            raise OSError("broken off")
+
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="broken off"):
+            patch.setattr(checkpoint, "save", break_off)
+            yield
+
+    return context

@@ -12,9 +12,9 @@ import yaml
 
 from cyclip_model import scorer
 from cyclip_model.model import towers
-from cyclip_model.trainer import checkpoint
 from lineage import digests, records
 from tests.builders import RawPair, contents, write_raw
+from tests.cyclip_model.breaking import BrokenOff
 from tests.pipelines.models import write_model
 
 RAW, SCREENED, MODEL = Path("data/raw/s1"), Path("data/screen"), Path("models/scorer")
@@ -81,19 +81,12 @@ def test_the_screen_decides_and_not_the_raw_folder(run: Any, pairs: list[RawPair
     assert (MODEL / towers.WEIGHTS).read_bytes() != first
 
 
-def test_a_second_run_and_one_that_broke_off_make_the_same_bytes(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_and_one_that_broke_off_make_the_same_bytes(run: Any, broken_off: BrokenOff) -> None:
     run()
     first = contents(MODEL)
-    save = checkpoint.save
 
-    def break_off(*arguments: Any) -> None:
-        save(*arguments)
-        raise OSError("no space left")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", break_off)
-        with pytest.raises(OSError, match="no space left"):
-            run()
+    with broken_off():
+        run()
     (left,) = Path(".work").rglob("checkpoint.pt")
     assert left.is_file()
     run()

@@ -12,9 +12,9 @@ import yaml
 
 from cyclip_model.model import external, heads, towers, warm_start
 from cyclip_model.model.warm_start import WarmStartConfig
-from cyclip_model.trainer import checkpoint
 from lineage import digests, files, records
 from tests.builders import contents
+from tests.cyclip_model.breaking import BrokenOff
 from tests.cyclip_model.test_train import Prepare, prepare, run
 from tests.cyclip_model.trainer.test_ranks import ROOT
 
@@ -126,21 +126,15 @@ def test_ancestors_that_are_damaged_are_named(prepare: Prepare) -> None:
             run(root, "clip-0")
 
 
-def test_a_killed_warm_start_goes_on_bit_by_bit(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_warm_start_goes_on_bit_by_bit(prepare: Prepare, broken_off: BrokenOff) -> None:
     root = prepare()
     parent_of(root)
     start_from()
     model, _ = run(root, "cyclip-0")
-    first, save = contents(model), checkpoint.save
+    first = contents(model)
 
-    def break_off(*arguments: Any) -> None:
-        save(*arguments)
-        raise OSError("killed")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", break_off)
-        with pytest.raises(OSError, match="killed"):
-            run(root, "cyclip-0")
+    with broken_off():
+        run(root, "cyclip-0")
     assert list(Path(".work").rglob("checkpoint.pt"))
     run(root, "cyclip-0")
     assert contents(model) == first

@@ -2,12 +2,12 @@
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cyclip_model.trainer import checkpoint, events
+from cyclip_model.trainer import events
 from tests.builders import contents
+from tests.cyclip_model.breaking import BrokenOff
 from tests.cyclip_model.test_train import Prepare, prepare, run
 
 __all__ = ["prepare"]
@@ -47,18 +47,14 @@ def test_events_are_written_on_request_and_the_model_is_the_same(
     assert (found["loss"][2][1] + found["loss"][3][1]) / 2 == pytest.approx(float(last["loss"]), rel=1e-6)
 
 
-def test_a_run_that_goes_on_repeats_no_step(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
-    root, save = prepare(), checkpoint.save
+def test_a_run_that_goes_on_repeats_no_step(
+    prepare: Prepare, broken_off: BrokenOff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = prepare()
     monkeypatch.setenv(events.VARIABLE, "1")
 
-    def break_off(*arguments: Any) -> None:
-        save(*arguments)
-        raise OSError("killed")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", break_off)
-        with pytest.raises(OSError, match="killed"):
-            run(root, "cyclip-0")
+    with broken_off():
+        run(root, "cyclip-0")
     assert [step for step, _ in read(FOLDER)["loss"]] == [0, 1]
     run(root, "cyclip-0")
     assert [step for step, _ in read(FOLDER)["loss"]] == [0, 1, 2, 3]
