@@ -25,13 +25,16 @@ def main(root_json: Path, shards: Path, model: Path, provenance: Path) -> None:
     ) as this:
         given = this.scratch / params.PARAMS.name  # what is trained with, whatever becomes of params.yaml meanwhile
         files.write_bytes(given, text)
-        if training.settings(model.name, given) != settings:
-            raise ValueError("params.yaml changed while the stage began: run it again")
-        config: TrainConfig = settings["train"]
-        if config.processes > 1:
-            training.launch(root_json, shards, model.name, this.scratch, config)
-        else:
-            training.train(root_json, shards, model.name, this.scratch)
+        try:
+            if training.settings(model.name, given) != settings:
+                raise ValueError("params.yaml changed while the stage began: run it again")
+            config: TrainConfig = settings["train"]
+            if config.processes > 1:
+                training.launch(root_json, shards, model.name, this.scratch, config)
+            else:
+                training.train(root_json, shards, model.name, this.scratch)
+        finally:
+            given.unlink()  # a training refused before its first checkpoint leaves no scratch
         this.account(**files.read_json(this.scratch / training.ACCOUNT))
         this.speed |= timings.summary(timings.path(model.name))
         this.publish(this.scratch / training.OUT, model)
