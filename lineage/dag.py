@@ -162,8 +162,7 @@ def listing(
     """
     if not digest.endswith(".dir"):
         return None
-    cached = _cache(root) / "files" / "md5" / digest[:2] / digest[2:]
-    content = cached.read_bytes() if cached.is_file() else b""
+    content = cached(root, digest) or b""
     if hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir" == digest:
         return {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
     if (root / path).is_dir():
@@ -171,6 +170,12 @@ def listing(
         if here["md5"] == digest:
             return dict(here["files"])
     return None
+
+
+def cached(root: Path, digest: str) -> bytes | None:
+    """Returns what DVC's cache holds under a digest, unchecked, or None if it holds nothing."""
+    held = _cache(root) / "files" / "md5" / digest[:2] / digest[2:]
+    return held.read_bytes() if held.is_file() else None
 
 
 def _instance(name: str, declared: Mapping[str, Any], ran: Any, where: str) -> Instance:
