@@ -1,0 +1,200 @@
+"""Flow takedown: opt-outs in, what they touch shown, all rebuilt without it in a worktree, and the proof looked for.
+
+python -m flows takedown letter-17.txt --reference "letter 17"
+"""
+
+import datetime
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from flows import artifacts, process, publishing, repository
+from flows.publishing import HeldError, Push
+from flows.refresh import bring_data
+from flows.repository import Checkout, OnBusy
+from flows.reproduce import reproduce
+from lineage import digests, records, runs
+
+_OPTOUTS = Path("data/optouts.parquet")
+_NEW = Path(".work/new-optouts.parquet")
+_MOST_ROWS = 1000
+"""Of the impact's table; the record has the counts of all."""
+_PREFIX = "takedown/"
+
+
+@flow(name="takedown", flow_run_name="takedown {reference}", validate_parameters=True)
+def takedown(
+    optouts: Annotated[list[Annotated[str, Field(min_length=1, max_length=4096)]], Field(min_length=1)],
+    kind: Literal["url", "host", "sha256", "phash", "picture"] | None = None,
+    reference: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")] = "",
+    only_impact: bool = False,
+    push: Push = Push(),  # noqa: B008 - frozen, and a part of the form
+    max_parallel: Annotated[int, Field(ge=1, le=64)] = 2,
+    stage_timeout_s: Annotated[float, Field(gt=0)] | None = None,
+    checkout: str = ".",
+    on_busy: OnBusy = "wait",
+) -> State[Any]:
+    """Takes pictures out of every snapshot, shard and model, and proves it.
+
+    Args:
+        optouts: URLs, hashes, picture files, or files with one of them a line; only hashes of them are stored.
+        kind: what every entry is; recognised by its form if empty.
+        reference: what the request is known by, for the record and the commit; no personal data.
+        only_impact: only show what would be touched.
+        push: where to push DVC's data and the commit.
+        max_parallel: stages side by side at most.
+        stage_timeout_s: seconds after which a stage is ended; no limit if empty.
+        checkout: root of the project's main checkout.
+        on_busy: whether to wait for another flow at work on the repository, or to refuse.
+
+    Returns:
+        Completed: TakenDown, Impact, or NothingNew where every entry had been opted out before. Failed: Held.
+
+    Raises:
+        BusyError: another flow is at work and `on_busy` is `refuse`.
+        StagesFailedError: a stage failed; the worktree is kept, and the next run of the same entries goes on in it.
+        ValueError: for an entry that is no opt-out, or where something remains after the rebuild, naming the places.
+    """
+    main, log = repository.at(checkout), get_run_logger()
+    repository.refuse_detached(main)
+    with repository.held(main, "flow takedown", on_busy, log.info):
+        publishing.check(main, push)
+        repository.finish_taken(main, _PREFIX, log.info)
+        new = new_opt_outs(main, optouts, kind)
+        named, found = show_impact(main, new)
+        if only_impact or not new.num_rows:
+            name = "Impact" if new.num_rows else "NothingNew"
+            return Completed(name=name, message=f"{new.num_rows} new opt-outs name {found['pairs']} pairs")
+        branch = f"{_PREFIX}{_name(new)}"
+        tree = repository.worktree(main, branch, log.info)
+        bring_data(tree)
+        add_opt_outs(tree, new)
+        reproduce(checkout=str(tree.root), max_parallel=max_parallel, stage_timeout_s=stage_timeout_s)
+        prove(tree, named)
+        record(tree, new, found, reference)
+        try:
+            moved = publishing.take(main, tree, branch, _message(reference, new, found), push)
+        except HeldError as held:
+            return Failed(name="Held", message=f"{held}. It is kept in {tree.root}")
+    return Completed(
+        name="TakenDown", message=f"{found['pairs']} pairs, {found['kept']} kept before; commit {moved[:12]}"
+    )
+
+
+def new_opt_outs(main: Checkout, entries: list[str], kind: str | None) -> pa.Table:
+    """Returns the opt-outs among the entries that the main checkout does not have yet.
+
+    Raises:
+        ValueError: for an entry that is no opt-out, or a file without one, naming it.
+    """
+    from pipelines import optouts, pictures  # late: they read pictures
+
+    found = set()
+    for entry in entries:
+        path = main.root / entry
+        is_picture = kind is None and path.is_file() and pictures.sniff(path.read_bytes()[:32]) is not None
+        try:
+            text = str(path) if path.is_file() else entry
+            parsed = optouts.parse(text, "picture" if is_picture else kind, main.root / "params.yaml")
+        except ValueError as error:  # the hints are those of the command that takes each kind as an option
+            raise ValueError(f"optouts: {str(error).replace('--', 'kind ')}") from None
+        if not parsed:
+            raise ValueError(f"optouts: {entry}: names nothing")
+        found |= set(parsed)
+    known = {(row["kind"], row["value"]) for row in _read(main.root / _OPTOUTS)}
+    rows = [{"kind": kind, "value": value} for kind, value in sorted(found - known)]
+    return records.rows_table(rows, records.OPTOUTS)
+
+
+@task(task_run_name="opt-outs")
+def add_opt_outs(tree: Checkout, new: pa.Table) -> None:
+    """Adds opt-outs in the worktree; done already, it changes nothing."""
+    table = tree.root / _NEW
+    records.write_table(new, table)
+    process.run(process.python("pipelines.roots", "opt-out", str(table)), tree.root, get_run_logger().info)
+
+
+@task(task_run_name="impact")
+def show_impact(main: Checkout, new: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
+    """Publishes what opt-outs touch in the main checkout, and returns it: impact.TOUCHED and impact.summary."""
+    from pipelines import impact  # late: reads tables
+
+    table = main.root / _NEW
+    records.write_table(new, table)
+    named = impact.touched(main.root, table)
+    table.unlink()
+    found = impact.summary(main.root, named)
+    models = [{"model": model, **saw} for model, saw in found["models"].items()]
+    create_table_artifact(
+        models or [{"model": "none", "pairs": 0, "times": 0}],
+        key=artifacts.key("takedown-models", main.root),
+        description=f"{found['pairs']} pairs are named, {found['kept']} of them kept, in {len(found['shards'])} "
+        f"shards; {found['copies']} kept pairs have the same bytes under links that are not named",
+    )
+    rows = named.slice(0, _MOST_ROWS).to_pylist() or [{"snapshot": "none"}]
+    create_table_artifact(rows, key=artifacts.key("takedown-pairs", main.root), description="Pairs that are named")
+    return named, found
+
+
+@task(task_run_name="proof: nothing remains")
+def prove(tree: Checkout, named: pa.Table) -> None:
+    """Looks through what was rebuilt for anything that was taken down.
+
+    Raises:
+        ValueError: naming each place where something remains.
+    """
+    from pipelines import impact
+
+    places = list(impact.remains(tree.root, named))
+    lines = [f"- {place}" for place in places] or ["Nothing was found."]
+    looked = "Looked through: selections, manifests, every member of every shard, screen, index, what models saw."
+    text = f"{named.num_rows} pairs. {looked}\n\n" + "\n".join(lines)
+    create_markdown_artifact(text, key=artifacts.key("takedown-proof", tree.root), description="Proof of the takedown")
+    if places:
+        raise ValueError(f"of what was taken down something remains: {'; '.join(places)}")
+
+
+@task(task_run_name="record")
+def record(tree: Checkout, new: pa.Table, found: dict[str, Any], reference: str) -> None:
+    """Appends the takedown to runs/takedown.jsonl: hashes and counts, nothing in the clear but the reference."""
+    listed = _listed(new)
+    content = {
+        "stage": "takedown",
+        "instance": _name(new),
+        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": tree.head,
+        "reference": reference,
+        "optouts": listed,
+        "touched": found,
+        "data_set": digests.sha256_file(tree.root / "data/dataset/root.json"),
+    }
+    written = [entry["instance"] for entry in runs.read("takedown", tree.root / runs.RUNS)]
+    if content["instance"] not in written:  # a run that was killed after it is gone on with
+        runs.append("takedown", content, tree.root / runs.RUNS)
+
+
+def _listed(new: pa.Table) -> list[str]:
+    return sorted(f"{row['kind']}:{row['value']}" for row in new.to_pylist())
+
+
+def _name(new: pa.Table) -> str:
+    """Returns what a takedown of these opt-outs is called: equal entries, however they are given, are one."""
+    return hashlib.sha256("\n".join(_listed(new)).encode()).hexdigest()[:12]
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    rows: list[dict[str, str]] = records.read_table(path, records.OPTOUTS).to_pylist() if path.exists() else []
+    return rows
+
+
+def _message(reference: str, new: pa.Table, found: dict[str, Any]) -> str:
+    head = f"Take down {found['pairs']} pairs" + (f": {reference}" if reference else "")
+    models = ", ".join(found["models"]) or "no model"
+    return f"{head}\n\n{new.num_rows} opt-outs; {found['kept']} pairs had been kept; seen by {models}.\n"
