@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib
+import importlib.metadata
 import itertools
 import re
 import shlex
@@ -15,6 +16,8 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from lineage import closure, params, reasons, stage
 
@@ -220,6 +223,21 @@ def test_commands_in_the_readme_exist() -> None:
         elif words[:2] == ["python", "-m"]:
             module = words[2]
             assert module in ("venv", "pip") or importlib.util.find_spec(module) is not None, line
+
+
+@pytest.mark.parametrize("version", ["3.11.0", "3.11.99"])
+def test_the_lock_is_whole_for_every_release_of_python_3_11(version: str) -> None:
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line]
+    locked = {canonicalize_name(line.partition("==")[0]) for line in lines}
+    environment = {"python_full_version": version, "extra": ""}
+    asked = {
+        (canonicalize_name(asks.name), name)
+        for name in locked
+        for asks in map(Requirement, importlib.metadata.requires(name) or [])
+        if asks.marker is None or asks.marker.evaluate(environment)
+    }
+    missing = {name for name, _ in asked} - locked
+    assert missing <= {"dataclasses"}, "it shadows the standard library: see the head of the lock"
 
 
 def test_nothing_names_a_registry_host_in_the_locks() -> None:
