@@ -38,10 +38,10 @@ ablation: install  ## train the settings of RECIPE="lambda" or "clusters", rank 
 	python -m cyclip_model.ranking
 
 test: install  ## the default tests, a few minutes
-	python -m pytest -n 2 --dist loadgroup -m "not slow and not soak and not gpu and not network"
+	python -m pytest -n 2 --dist loadfile -m "not slow and not soak and not gpu and not network"
 
 test-slow: install  ## the tests that take longer; CI runs them too
-	python -m pytest -n 2 --dist loadgroup --durations=15 -m "slow and not soak and not gpu and not network"
+	python -m pytest -n 2 --dist loadfile --durations=15 -m "slow and not soak and not gpu and not network"
 
 soak: install  ## what takes hours: many rounds of kill -9
 	python -m pytest -m soak

@@ -1,22 +1,6 @@
 """What holds for every test."""
 
 import logging
-from pathlib import Path
-
-import pytest
-
-_SHARED = ("undisturbed", "base")
-"""Fixtures that take minutes, dearest first: tests that ask for one are run by one worker, which makes it once."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups tests for `--dist loadgroup`: by file, and files that share what takes minutes to make with each other."""
-    asked: dict[Path, set[str]] = {}
-    for item in items:
-        asked.setdefault(item.path, set()).update(getattr(item, "fixturenames", ()))
-    for item in items:
-        shared = [name for name in _SHARED if name in asked[item.path]]
-        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else str(item.path)))
 
 
 def pytest_configure() -> None:
