@@ -5,6 +5,7 @@ python -m flows takedown letter-17.txt --reference "letter 17"
 
 import datetime
 import hashlib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,7 @@ from lineage import digests, records, runs
 
 _OPTOUTS = Path("data/optouts.parquet")
 _NEW = Path(".work/new-optouts.parquet")
+_FLAG = re.compile(r"--(url|host|sha256|phash|picture)\b")
 _MOST_ROWS = 1000
 """Of the impact's table; the record has the counts of all."""
 _PREFIX = "takedown/"
@@ -104,7 +106,8 @@ def new_opt_outs(main: Checkout, entries: list[str], kind: str | None) -> pa.Tab
             text = str(path) if path.is_file() else entry
             parsed = optouts.parse(text, "picture" if is_picture else kind, main.root / "params.yaml")
         except ValueError as error:  # the hints are those of the command that takes each kind as an option
-            raise ValueError(f"optouts: {str(error).replace('--', 'kind ')}") from None
+            words = _FLAG.sub(r"kind \1", str(error))
+            raise ValueError(f"optouts: {words}") from None
         if not parsed:
             raise ValueError(f"optouts: {entry}: names nothing")
         found |= set(parsed)
