@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lineage import stage
+from lineage import orphans
 
 _NUM_LAST_LINES = 30
 _GRACE_S = 10.0
@@ -53,7 +53,7 @@ def run(command: Sequence[str], folder: Path, say: Callable[[str], None], *, tim
         text=True,
         errors="replace",
         start_new_session=True,
-        preexec_fn=functools.partial(stage.die_with_parent, os.getpid()),
+        preexec_fn=functools.partial(orphans.die_with_parent, os.getpid()),
     ) as started:
         late = threading.Event()
         timer = threading.Timer(timeout_s or 0, _end, (started.pid, late))

@@ -1,87 +1,80 @@
-"""Stage audit: the index that questions about pairs and models are answered from, and the checked graph of the runs.
+"""Stage audit: what every model was trained on, by row of the trails, and the checked graph of the runs.
 
-pairs.parquet has one row per verdict, exposures.parquet one per (model, pair), graph.json the stage instances with
-their counts and the edges between them. Nothing here knows a clock, a commit or an environment.
+    exposures/MODEL/S.npy           (N,) unsigned: how often the model was trained on row N of data/trail/S
+    exposures/MODEL/beyond.parquet  what it saw, through the model it started from, of pairs that are listed no more
+    graph.json                      the stage instances with their counts, and the edges between them
+
+Nothing here knows a clock, a commit or an environment.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lineage import digests, edges, files, params, reasons, records, stage
+from lineage import digests, edges, files, keys, params, reasons, records, stage
 
-PAIRS = pa.schema(
-    [("snapshot", pa.string()), ("uid", pa.string()), ("kept", pa.bool_()), ("reason", pa.string())]
-    + [("rule", pa.string()), ("duplicate_of", pa.string()), ("duplicate_of_snapshot", pa.string())]
-    + [("split", pa.string()), ("shard", pa.string())]
-)
 AGGREGATES = ("screen", "scorer", "select", "dataset", "index", "compare")
 """Stages with one instance, recorded as `all`."""
 SCORER = "scorer"
 """The model that scores pairs: trained before select, on rows that need not be kept."""
-EXPOSURES = pa.schema([("model", pa.string()), *records.EXPOSURE])
+EXPOSURES = "exposures"
+BEYOND = "beyond.parquet"
+
+_KEY = ["snapshot", "uid"]
+_NEVER_SEEN = pa.array([*reasons.DOWNLOAD, *reasons.MEASURE])
 
 
 def instances() -> dict[str, list[str]]:
     """Returns {stage: its instances} of every stage but audit, as the params list them."""
     snapshots, sets = params.names("snapshots"), params.names("sets")
     models = [f"{objective}-{seed}" for objective in params.names("objectives") for seed in params.seeds()]
-    by_stage = dict.fromkeys(("source", "download", "measure", "embed", "pack"), snapshots)
+    by_stage = dict.fromkeys(("source", "download", "measure", "embed", "pack", "trail"), snapshots)
     by_stage |= {name: ["all"] for name in AGGREGATES}
     return {**by_stage, "benchmarks": sets, "embed_tests": sets, "train": models, "evaluate": models}
 
 
-def pairs(snapshot: str, verdicts: pa.Table, kept: pa.Table, manifest: pa.Table) -> pa.Table:
-    """Returns the rows of one snapshot as PAIRS, sorted by uid: each verdict with its place in the shards.
-
-    Raises:
-        ValueError: if verdicts, kept and manifest do not tell of the same rows, naming snapshot and uid.
-    """
-    uids = verdicts["uid"].filter(verdicts["keep"])
-    _check_same(snapshot, "verdicts.parquet keeps", uids, "kept.parquet", kept["uid"])
-    _check_same(snapshot, "kept.parquet", kept["uid"], "the shards' manifest", manifest["uid"])
-    for name, table in (("verdicts", verdicts), ("kept", kept), ("manifest", manifest)):
-        _check_unique(f"{snapshot}/{name}.parquet", table["uid"])
-    chosen = kept.select(["uid", "split"]).rename_columns(["uid", "chosen"])
-    placed = manifest.select(["uid", "split", "shard"]).join(chosen, "uid")
-    moved = placed.filter(pc.not_equal(placed["split"], placed["chosen"]))
-    if moved.num_rows:
-        raise ValueError(f"{snapshot}: {moved['uid'][0]} is packed into another split than select chose")
-    joined = verdicts.join(placed.drop_columns(["chosen"]), "uid").sort_by("uid")
-    columns = {name: joined[name] for name in PAIRS.names if name in joined.column_names}
-    names = pa.array([snapshot] * joined.num_rows, pa.string())
-    return pa.table({**columns, "snapshot": names, "kept": joined["keep"]}).select(PAIRS.names).cast(PAIRS)
-
-
-def exposures(model: str, exposure: pa.Table, index: pa.Table, inherited: pa.Table | None = None) -> pa.Table:
-    """Returns one model's exposures as EXPOSURES, sorted by (snapshot, uid).
+def exposures(
+    model: str, exposure: pa.Table, trail: Path, snapshots: Iterable[str], inherited: pa.Table | None = None
+) -> tuple[dict[str, npt.NDArray[Any]], pa.Table]:
+    """Returns {snapshot: (N,) how often the model was trained on each row of its trail}, and the pairs beyond them.
 
     Args:
         model: name of the model.
         exposure: its exposure.parquet.
-        index: the PAIRS of every snapshot.
+        trail: folder of the trails.
+        snapshots: those to tell of.
         inherited: its inherited.parquet, where it started from another model: what that one saw need be kept no more.
 
     Raises:
         ValueError: if the model says it saw a pair that is not kept (the scorer: that was never fetched well), names
             a pair twice, or saw one less often than the model it started from.
     """
-    keys = ["snapshot", "uid"]
-    strangers = exposure.join(index.filter(_open_to(model, index)).select(keys), keys, join_type="left anti")
+    if exposure.group_by(_KEY).aggregate([]).num_rows != exposure.num_rows:
+        raise ValueError(f"{model}: exposure.parquet names a pair twice")
     if inherited is not None:
         _check_inherited(model, exposure, inherited)
-        strangers = strangers.join(inherited.select(keys), keys, join_type="left anti")
-    if strangers.num_rows:
-        first = strangers.sort_by([(key, "ascending") for key in keys]).slice(0, 1).to_pylist()[0]
-        raise ValueError(f"{model}: exposure.parquet names {first['snapshot']}/{first['uid']}, not a pair it could see")
-    if exposure.group_by(keys).aggregate([]).num_rows != exposure.num_rows:
-        raise ValueError(f"{model}: exposure.parquet names a pair twice")
-    names = pa.array([model] * exposure.num_rows, pa.string())
-    ordered = exposure.sort_by([(key, "ascending") for key in keys])
-    return ordered.add_column(0, "model", names).select(EXPOSURES.names).cast(EXPOSURES)
+    strange, beyond, counts = [exposure.slice(0, 0)], [exposure.slice(0, 0)], {}
+    names = list(snapshots)
+    listed = pc.is_in(exposure["snapshot"], value_set=pa.array(names, pa.string()))
+    for name in names:
+        mine = exposure.filter(pc.equal(exposure["snapshot"], name))
+        row_n, is_open_N = _rows(trail / name, mine["uid"]), _open_to(model, trail / name)
+        is_known_n = row_n >= 0
+        counts[name] = _counted(len(is_open_N), row_n[is_known_n], mine["count"].filter(pa.array(is_known_n)))
+        beyond.append(mine.filter(pa.array(~is_known_n)))
+        is_open_n = np.zeros(len(row_n), np.bool_)
+        is_open_n[is_known_n] = is_open_N[row_n[is_known_n]]
+        strange.append(mine.filter(pa.array(~is_open_n)))
+    beyond.append(exposure.filter(pc.invert(listed)))
+    strange.append(beyond[-1])
+    _check_strangers(model, pa.concat_tables(strange), inherited)
+    return counts, pa.concat_tables(beyond).sort_by([(key, "ascending") for key in _KEY])
 
 
 def graph(provenance: Mapping[str, Any], file_digests: Mapping[str, str]) -> dict[str, Any]:
@@ -113,40 +106,89 @@ def graph(provenance: Mapping[str, Any], file_digests: Mapping[str, str]) -> dic
     return {"nodes": nodes, "roots": {path: digest for path, (digest, _) in roots.items()}, "edges": ordered}
 
 
-def main(selection: Path, shards: Path, models: Path, provenance: Path, out: Path, record: Path) -> None:
-    """Joins what every stage recorded into one index of pairs and exposures, and checks the graph of the runs."""
+def main(trail: Path, models: Path, provenance: Path, out: Path, record: Path) -> None:
+    """Writes what every model was trained on, and checks the graph of the runs."""
     listed = instances()
     folders = [provenance / name for name in listed]
     trained = [*listed["train"], SCORER]
-    lists = {"snapshots": listed["pack"], "models": trained, "sets": listed["benchmarks"]}
-    deps = [selection, shards, models, *folders]
-    _prune(listed, {selection: listed["pack"], shards: listed["pack"], models: trained}, provenance)
-    with stage.run("audit", "all", params=lists, deps=deps, outs=[out], provenance=record) as this:
-        index = _read_pairs(listed["pack"], selection, shards)
+    lists = {"snapshots": listed["trail"], "models": trained, "sets": listed["benchmarks"]}
+    _prune(listed, {trail: listed["trail"], models: trained}, provenance)
+    with stage.run("audit", "all", params=lists, deps=[trail, models, *folders], outs=[out], provenance=record) as this:
         made = this.scratch / "out"
-        records.write_table(index, made / "pairs.parquet")
-        by_model = [_read_exposures(models, model, index) for model in trained]
-        seen = pa.concat_tables(by_model or [EXPOSURES.empty_table()])
-        records.write_table(seen, made / "exposures.parquet")
         described = _read_provenance(listed, provenance)
+        seen = 0
+        for model in trained:
+            exposure, inherited = _read_exposure(models / model)
+            write_exposures(model, exposure, inherited, trail, listed["trail"], made)
+            seen += exposure.num_rows
         checked = graph(described, {path: digests.md5_file(Path(path)) for path in described})
         files.write_json(made / "graph.json", checked)
-        figures = {"exposures": seen.num_rows, "runs": len(checked["nodes"]), "edges": len(checked["edges"])}
-        this.account(**_account(index), **figures)
+        figures: dict[str, Any] = {"exposures": seen, "runs": len(checked["nodes"]), "edges": len(checked["edges"])}
+        told = [content["counts"] for content in described.values() if content["stage"] == "trail"]
+        this.account(**_account(told), **figures)
         this.publish(made, out)
 
 
-def _open_to(model: str, index: pa.Table) -> pa.ChunkedArray:
-    """Returns which pairs of the index a model may have seen."""
+def write_exposures(
+    model: str, exposure: pa.Table, inherited: pa.Table | None, trail: Path, snapshots: list[str], made: Path
+) -> None:
+    """Writes what one model saw, as `exposures` returns it, below made/exposures."""
+    counts, beyond = exposures(model, exposure, trail, snapshots, inherited)
+    for name, count_N in counts.items():
+        keys.save_array(count_N, made / EXPOSURES / model / f"{name}.npy")
+    records.write_table(beyond, made / EXPOSURES / model / BEYOND)
+
+
+def _read_exposure(model: Path) -> tuple[pa.Table, pa.Table | None]:
+    """Returns a model's exposure, and what it inherited from the model it started from."""
+    path = model / "inherited.parquet"
+    inherited = records.read_table(path, records.EXPOSURE) if path.is_file() else None
+    return records.read_table(model / "exposure.parquet", records.EXPOSURE), inherited
+
+
+def _rows(trail: Path, uids: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Returns (n,) the row of each uid in a trail, -1 where it has none."""
+    known, key_n = keys.load(trail, "uid"), keys.unhex(uids)
+    if not len(known):
+        return np.full(len(key_n), -1)
+    place_n = np.minimum(np.searchsorted(known.key_N, key_n), len(known) - 1)
+    return np.where(known.key_N[place_n] == key_n, known.row_N[place_n].astype(np.int64), -1)
+
+
+def _open_to(model: str, trail: Path) -> npt.NDArray[np.bool_]:
+    """Returns (N,) which rows of a trail a model may have seen."""
     if model != SCORER:
-        return index["kept"]
-    return pc.invert(pc.is_in(index["reason"], pa.array([*reasons.DOWNLOAD, *reasons.MEASURE])))
+        kept: npt.NDArray[np.bool_] = records.read_table(trail / "pairs.parquet", columns=["kept"])["kept"].to_numpy()
+        return kept
+    reason = records.read_table(trail / "pairs.parquet", columns=["reason"])["reason"]
+    fetched: npt.NDArray[np.bool_] = pc.invert(pc.is_in(reason, value_set=_NEVER_SEEN)).to_numpy()
+    return fetched
 
 
-def _account(index: pa.Table) -> dict[str, Any]:
-    dropped = index.filter(pc.invert(index["kept"])).group_by("reason").aggregate([("uid", "count")])
-    counts = dict(zip(dropped["reason"].to_pylist(), dropped["uid_count"].to_pylist(), strict=True))
-    return {"rows_in": index.num_rows, "kept": pc.sum(index["kept"]).as_py() or 0, "dropped": counts}
+def _counted(num_rows: int, row_n: npt.NDArray[np.int64], count: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Returns (num_rows,) counts by row, in the smallest unsigned form that holds them."""
+    count_n = count.to_numpy()
+    count_N = np.zeros(num_rows, np.min_scalar_type(int(count_n.max(initial=0))))
+    count_N[row_n] = count_n
+    return count_N
+
+
+def _check_strangers(model: str, strange: pa.Table, inherited: pa.Table | None) -> None:
+    if inherited is not None:
+        strange = strange.join(inherited.select(_KEY), _KEY, join_type="left anti")
+    if strange.num_rows:
+        first = strange.sort_by([(key, "ascending") for key in _KEY]).slice(0, 1).to_pylist()[0]
+        raise ValueError(f"{model}: exposure.parquet names {first['snapshot']}/{first['uid']}, not a pair it could see")
+
+
+def _account(told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the sum of the trails' accounts."""
+    rows_in, kept = 0, 0
+    dropped: Counter[str] = Counter()
+    for counts in told:
+        rows_in, kept = rows_in + counts["rows_in"], kept + counts["kept"]
+        dropped.update(counts["dropped"])
+    return {"rows_in": rows_in, "kept": kept, "dropped": dropped}
 
 
 def _prune(listed: Mapping[str, Iterable[str]], data: Mapping[Path, list[str]], provenance: Path) -> None:
@@ -155,29 +197,8 @@ def _prune(listed: Mapping[str, Iterable[str]], data: Mapping[Path, list[str]], 
         stage.prune(folder, names)
 
 
-def _read_pairs(snapshots: list[str], selection: Path, shards: Path) -> pa.Table:
-    tables = []
-    for snapshot in snapshots:
-        verdicts = records.read_table(selection / snapshot / "verdicts.parquet", records.VERDICTS)
-        kept = records.read_table(selection / snapshot / "kept.parquet", records.KEPT)
-        manifest = records.read_table(shards / snapshot / "manifest.parquet", records.MANIFEST)
-        for reason in pc.unique(verdicts["reason"].filter(pc.invert(verdicts["keep"]))).to_pylist():
-            reasons.check(reason)
-        tables.append(pairs(snapshot, verdicts, kept, manifest))
-    every = pa.concat_tables(tables or [PAIRS.empty_table()])
-    return every.sort_by([("snapshot", "ascending"), ("uid", "ascending")])
-
-
-def _read_exposures(models: Path, model: str, index: pa.Table) -> pa.Table:
-    path = models / model / "inherited.parquet"
-    inherited = records.read_table(path, records.EXPOSURE) if path.is_file() else None
-    exposure = records.read_table(models / model / "exposure.parquet", records.EXPOSURE)
-    return exposures(model, exposure, index, inherited)
-
-
 def _check_inherited(model: str, exposure: pa.Table, inherited: pa.Table) -> None:
-    keys = ["snapshot", "uid"]
-    both = inherited.join(exposure.rename_columns([*keys, "own"]), keys, join_type="left outer")
+    both = inherited.join(exposure.rename_columns([*_KEY, "own"]), _KEY, join_type="left outer")
     lost = both.filter(pc.less(pc.fill_null(both["own"], 0), both["count"])).sort_by("uid")
     if lost.num_rows:
         first = lost.slice(0, 1).to_pylist()[0]
@@ -222,18 +243,6 @@ def _check_root(roots: dict[str, tuple[str, str]], reader: str, path: str, diges
     known, first = roots.setdefault(path, (digest, reader))
     if known != digest:
         raise ValueError(f"{path}: {reader} read {digest[:12]}, but {first} read {known[:12]}; run `dvc repro`")
-
-
-def _check_same(snapshot: str, left_name: str, left: Any, right_name: str, right: Any) -> None:
-    for name, other, rows, against in ((left_name, right_name, left, right), (right_name, left_name, right, left)):
-        alone = rows.filter(pc.invert(pc.is_in(rows, value_set=against.combine_chunks())))
-        if len(alone):
-            raise ValueError(f"{snapshot}: {name} has {pc.min(alone)}, {other} has not")
-
-
-def _check_unique(name: str, uids: Any) -> None:
-    if len(pc.unique(uids)) != len(uids):
-        raise ValueError(f"{name}: a uid stands in it twice")
 
 
 def _name(content: Mapping[str, Any]) -> str:

@@ -174,8 +174,15 @@ def listing(
 
 def cached(root: Path, digest: str) -> bytes | None:
     """Returns what DVC's cache holds under a digest, unchecked, or None if it holds nothing."""
-    held = _cache(root) / "files" / "md5" / digest[:2] / digest[2:]
+    held = cache_place(root, digest)
     return held.read_bytes() if held.is_file() else None
+
+
+def cache_place(root: Path, digest: str) -> Path:
+    """Returns where DVC's cache has a digest, if it has it: below its `cache.dir`, which git worktrees share."""
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    config.read([root / ".dvc" / "config", root / ".dvc" / "config.local"], encoding="utf-8")
+    return root / ".dvc" / config.get("cache", "dir", fallback="cache") / "files" / "md5" / digest[:2] / digest[2:]
 
 
 def _instance(name: str, declared: Mapping[str, Any], ran: Any, where: str) -> Instance:
@@ -285,13 +292,6 @@ def _yaml(at: Revision, name: str) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise ValueError(f"{name} in {at}: expected a mapping")
     return parsed
-
-
-def _cache(root: Path) -> Path:
-    """Returns DVC's cache folder: `cache.dir` of .dvc/config.local or .dvc/config, as git worktrees share it."""
-    config = configparser.ConfigParser(interpolation=None, strict=False)
-    config.read([root / ".dvc" / "config", root / ".dvc" / "config.local"], encoding="utf-8")
-    return root / ".dvc" / config.get("cache", "dir", fallback="cache")
 
 
 def _git(root: Path, *args: str) -> subprocess.CompletedProcess[bytes]:

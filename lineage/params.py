@@ -19,7 +19,7 @@ NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
 
 SECTIONS = frozenset(
     "snapshots objectives seeds sets runner loader losses source download measure screen scorer embed select pack "
-    "dataset index benchmarks train evaluate compare audit root".split()
+    "dataset index benchmarks train evaluate compare trail audit root".split()
 )
 """Every top-level key params.yaml may have; `root` is a bucket deployment's (deploy/s3)."""
 

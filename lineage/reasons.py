@@ -27,7 +27,7 @@ DOWNLOAD: Final = {
     "too_large": "the body is larger than the byte limit",
     "empty_body": "the body has no bytes",
     "not_an_image": "the body is not a picture in a known format",
-    "opt_out": "the answer's headers opt out of use for machine learning",
+    "opt_out": "it was taken down, or the answer's headers opt out of use for machine learning",
     "too_many_requests": "the server asked to be left alone for a while (429) on every attempt",
     "robots_disallowed": "the host's robots.txt does not let us fetch the address",
     "tdm_reserved": "the host reserves the right to text and data mining (TDMRep) for the address",

@@ -14,8 +14,8 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROWS_PER_GROUP = 1 << 17
-"""Rows of a row group."""
+ROWS_PER_GROUP = 1 << 15
+"""Rows of a row group: what a question about one row has to read of each record it looks into."""
 _FORM: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "version": "2.6", "store_schema": False}
 """The one form of every record: options of pyarrow's parquet."""
 _TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()

@@ -10,12 +10,10 @@ everything that affects the result, so another input or another param never meet
 """
 
 import contextlib
-import ctypes
 import dataclasses
 import fcntl
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -26,18 +24,17 @@ from typing import Any, TypeVar
 import typer
 from tqdm import tqdm
 
-from lineage import closure, digests, files, reasons, remote, runs
+from lineage import closure, digests, files, orphans, reasons, remote, runs
 
 WORK = Path(".work")
 _MODULES = {
     **dict.fromkeys("source download measure screen embed embed_tests select pack dataset index".split(), "pipelines"),
     **dict.fromkeys("benchmarks scorer train evaluate compare".split(), "cyclip_model"),
-    "audit": "lineage",
+    **dict.fromkeys(("trail", "audit"), "lineage"),
 }
 """The package each stage lives in."""
 
 _PARENT = os.getppid()
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 logger = logging.getLogger("clipline")
 T = TypeVar("T")
@@ -117,7 +114,7 @@ def run(
         FileNotFoundError: if a dep is missing.
         ValueError: if another run of the same instance is at work.
     """
-    die_with_parent(_PARENT)
+    orphans.die_with_caller(_PARENT)
     started, clock = time.time(), time.monotonic()
     for path in filter(remote.is_mirrored, deps):
         remote.fetch(path)
@@ -215,16 +212,6 @@ def watch(label: str, total: int, count: Callable[[], int]) -> Iterator[None]:
         done.set()
         follower.join()
         shown.close()
-
-
-def die_with_parent(parent: int) -> None:
-    """Asks the kernel to kill this process when `parent` dies, so that a killed `dvc repro` leaves no orphan."""
-    if _LIBC is None:
-        return
-    pr_set_pdeathsig = 1
-    _LIBC.prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we could ask
-        raise SystemExit("the parent process has ended")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -88,18 +88,24 @@ def trace(path: str, rev: str | None = None, root: Path | None = None) -> Trace:
         ValueError: for an unknown revision, or a path that no stage makes and no .dvc file holds.
     """
     base = (root or Path.cwd()).resolve()
-    root = base if root else _project(base)
-    return _Walk(dag.load(dag.revision(root, rev))).from_path(_relative(path, root, base))
+    root = base if root else project(base)
+    return Walk(dag.load(dag.revision(root, rev))).from_path(relative(path, root, base))
 
 
-class _Walk:
-    """The DAG of one revision with the lookups that a walk repeats, each made once."""
+class Walk:
+    """The DAG of one revision with the lookups that a walk repeats, each made once; `described` as in dag.listing."""
 
-    def __init__(self, graph: dag.Dag) -> None:
+    def __init__(
+        self,
+        graph: dag.Dag,
+        described: Callable[[Path], dict[str, Any]] = digests.described,
+        is_disk_checked: bool = True,
+    ) -> None:
         self.graph, self.at = graph, graph.revision
+        self.is_disk_checked = is_disk_checked and self.at.commit is None
         self.outs, self.makers = graph.outs(), graph.makers()
         self.tracked = frozenset(self.at.tracked())
-        self.described = functools.cache(digests.described)
+        self.described = functools.cache(described)
         self.listing = functools.cache(self._listing)
         self.git_md5 = functools.cache(self._git_md5)
         self.params_file = functools.cache(self._params_file)
@@ -175,7 +181,7 @@ class _Walk:
     def _on_disk(self, recorded: Mapping[str, str]) -> tuple[bool, str]:
         """Returns whether any of these paths is on disk, and a note of those that are there with another digest."""
         here = self.at.root
-        there = [path for path in recorded if self.at.commit is None and (here / path).exists()]
+        there = [path for path in recorded if self.is_disk_checked and (here / path).exists()]
         found = {path: self.described(here / path)["md5"] for path in there}
         differing = ", ".join(
             f"{path} is {md5[:12]}, recorded {recorded[path][:12] or 'none'}"
@@ -269,7 +275,7 @@ def _value(content: Any, key: str) -> Any:
         return None
 
 
-def _project(folder: Path) -> Path:
+def project(folder: Path) -> Path:
     """Returns the nearest folder with a dvc.yaml, from a folder up to the root of its git repository, else itself."""
     for above in (folder, *folder.parents):
         if (above / "dvc.yaml").is_file():
@@ -279,7 +285,7 @@ def _project(folder: Path) -> Path:
     return folder
 
 
-def _relative(path: str, root: Path, base: Path) -> str:
+def relative(path: str, root: Path, base: Path) -> str:
     """Returns a path given relative to `base` as it stands in dvc.yaml; symbolic links are not followed."""
     absolute = base / path
     parts: list[str] = []

@@ -7,12 +7,12 @@ Beam's own would live on for a while after a kill -9 of the stage, and write int
 
 import sys
 
-from lineage import stage
+from lineage import orphans
 
 
 def main(parent: int) -> None:
     """Serves the runner in the process `parent` until one of the two ends."""
-    stage.die_with_parent(parent)
+    orphans.die_with_parent(parent)
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main(sys.argv[:1])

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cyclip_model.rows import data, decoded_rows
 from cyclip_model.rows.data import Batch, Numbers, Packed, Source
-from lineage import stage
+from lineage import orphans
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,4 +199,4 @@ class _Order(Sampler[Any]):
 
 
 def _begin(parent: int, _worker: int) -> None:
-    stage.die_with_parent(parent)
+    orphans.die_with_parent(parent)

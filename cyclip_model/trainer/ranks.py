@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cyclip_model.losses import across
-from lineage import stage
+from lineage import orphans
 
 STAGE_PID = "CLIPLINE_STAGE_PID"
 """Environment variable by which a stage tells its ranks who it is."""
@@ -61,7 +61,7 @@ def die_with_stage() -> None:
     own parent is not the stage. A rank that no stage has started, as on several machines, asks for torchrun's end only.
     """
     torchrun, stage_pid = os.getppid(), os.environ.get(STAGE_PID)
-    stage.die_with_parent(torchrun)
+    orphans.die_with_parent(torchrun)
     status = Path(f"/proc/{torchrun}/stat")
     if stage_pid is None or not status.is_file():
         return

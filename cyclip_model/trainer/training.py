@@ -29,7 +29,7 @@ from cyclip_model.trainer import events, loop, ranks, timings
 from cyclip_model.trainer.config import TrainConfig
 from cyclip_model.trainer.determinism import reproducible
 from cyclip_model.trainer.loop import Record
-from lineage import files, params, stage
+from lineage import files, orphans, params, stage
 
 MODEL_NAME = re.compile(r"([a-z][a-z0-9_]{0,30})-(0|[1-9][0-9]{0,8})")
 OUT, ACCOUNT = "out", "account.json"
@@ -89,7 +89,7 @@ def launch(root_json: Path, shards: Path, name: str, scratch: Path, config: Trai
         command,
         check=False,
         env={"OMP_NUM_THREADS": str(config.threads), **os.environ, ranks.STAGE_PID: str(mine)},
-        preexec_fn=functools.partial(stage.die_with_parent, mine),
+        preexec_fn=functools.partial(orphans.die_with_parent, mine),
     )
     if done.returncode != 0:
         raise ValueError(f"train@{name}: one of {config.processes} ranks failed; what it said stands above")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 
-from lineage import stage
+from lineage import orphans
 
 _POLL_S = 0.2
 _REAPER = "import os, signal, sys; sys.stdin.read(); os.killpg(int(sys.argv[1]), signal.SIGKILL)"
@@ -56,7 +56,7 @@ def own_group(
         stderr=subprocess.STDOUT,
         env=environment,
         start_new_session=True,
-        preexec_fn=functools.partial(stage.die_with_parent, os.getpid()),
+        preexec_fn=functools.partial(orphans.die_with_parent, os.getpid()),
     )
     reaper = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _REAPER, str(process.pid)],

@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from multiprocessing.context import ForkProcess
 from typing import Any
 
-from lineage import stage
+from lineage import orphans
 
 WORKER_DIED = 75
 """Exit status: EX_TEMPFAIL of sysexits.h, for another try may well succeed."""
@@ -37,7 +37,7 @@ def distribute(
     with futures.ProcessPoolExecutor(
         processes_count,
         mp_context=get_context("fork"),
-        initializer=stage.die_with_parent,
+        initializer=orphans.die_with_parent,
         initargs=(os.getpid(),),
     ) as pool:
         try:

@@ -4,12 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lineage import digests, files, records
+from lineage import digests, files, records, trail
 
 PARAMS = "snapshots: [s1, s2]\nobjectives: [clip]\nseeds: [0, 1]\nsets: [emoji]\n"
-ARGS = [
-    Path(path) for path in "data/selection data/shards models provenance data/audit provenance/audit/all.json".split()
-]
+ARGS = [Path(path) for path in "data/trail models provenance data/audit provenance/audit/all.json".split()]
 
 DATASET_DEPS = ["data/shards", "data/selection", "provenance/source", "provenance/pack"]
 
@@ -24,6 +22,14 @@ def verdict(number: int, reason: str = "kept", **more: Any) -> dict[str, Any]:
 
 def place(number: int, split: str = "train", shard: str = "train/00000.tar") -> dict[str, Any]:
     return {"uid": uid(number), "split": split, "shard": shard, "offset": 0, "length": 1, "sha256": "0" * 64}
+
+
+def signal(number: int, **more: Any) -> dict[str, Any]:
+    """Returns the signals of a pair: its hosts alternate, and number 2 has no picture."""
+    host = f"h{number % 2}.test"
+    hashes = {"sha256": digests.sha256_bytes(b"picture %d" % number), "phash": f"{number:016x}"} if number != 2 else {}
+    where = {"host": host, "host_sha256": digests.sha256_bytes(host.encode())}
+    return {"uid": uid(number), "url_sha256": digests.sha256_bytes(b"url %d" % number), **where, **hashes, **more}
 
 
 VERDICTS = {
@@ -62,8 +68,10 @@ def lay_down() -> None:
     Path("params.yaml").write_text(PARAMS)
     for snapshot in ("s1", "s2"):
         text(f"data/lists/{snapshot}")
-        for name in ("source", "raw", "signals"):
+        for name in ("source", "raw"):
             text(f"data/{name}/{snapshot}/{snapshot}.txt", name)
+        signals = [signal(int(row["uid"], 16)) for row in VERDICTS[snapshot]]
+        write(f"data/signals/{snapshot}/00000.parquet", signals, records.SIGNALS)
         record("source", snapshot, [f"data/lists/{snapshot}"], [f"data/source/{snapshot}"])
         record("download", snapshot, [f"data/source/{snapshot}"], [f"data/raw/{snapshot}"])
         record("measure", snapshot, [f"data/raw/{snapshot}"], [f"data/signals/{snapshot}"])
@@ -78,6 +86,7 @@ def lay_down() -> None:
     for snapshot in ("s1", "s2"):
         deps = [f"data/raw/{snapshot}", f"data/selection/{snapshot}/kept.parquet"]
         record("pack", snapshot, deps, [f"data/shards/{snapshot}"])
+        lay_down_trail(snapshot)
     for stage, out in (("screen", "data/screen"), ("scorer", "models/scorer"), ("index", "data/index")):
         text(f"{out}/{stage}.txt")
         record(stage, "all", [], [out])
@@ -103,6 +112,13 @@ def lay_down() -> None:
     record("compare", "all", ["results"], ["report"])
 
 
+def lay_down_trail(snapshot: str) -> None:
+    """Makes the trail of a snapshot by the stage itself."""
+    shards = Path("data/shards") / snapshot / "manifest.parquet"
+    out, record_path = Path("data/trail") / snapshot, Path(f"provenance/trail/{snapshot}.json")
+    trail.main(Path("data/signals") / snapshot, Path("data/selection") / snapshot, shards, out, record_path)
+
+
 def edit(path: str, change: Callable[[dict[str, Any]], None]) -> None:
     content = files.read_json(Path(path))
     change(content)
@@ -110,4 +126,6 @@ def edit(path: str, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def outputs() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(Path("data/audit").iterdir())}
+    """Returns {path: content} of what audit made."""
+    made = Path("data/audit")
+    return {str(path.relative_to(made)): path.read_bytes() for path in sorted(made.rglob("*")) if path.is_file()}

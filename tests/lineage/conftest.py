@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lineage import verify_project
+
 ENV = {
     **os.environ,
     "DVC_NO_ANALYTICS": "1",
@@ -122,4 +124,19 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     folder = tmp_path / "project"
     shutil.copytree(template, folder, symlinks=True)
     monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of real stages, to read only."""
+    return verify_project.build(tmp_path_factory.mktemp("real"))
+
+
+@pytest.fixture
+def victim(real: Path, tmp_path: Path) -> Path:
+    """A copy of it to tamper with; no file of it is a link to another's content."""
+    folder = tmp_path / "project"
+    shutil.copytree(real, folder, symlinks=True)
+    assert all(path.stat().st_nlink == 1 for path in folder.rglob("*") if path.is_file())
     return folder

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lineage import audit, closure, files, records
@@ -17,8 +18,8 @@ from tests.lineage.audit_project import (
     PARAMS,
     edit,
     lay_down,
+    lay_down_trail,
     outputs,
-    place,
     record,
     uid,
     verdict,
@@ -33,34 +34,41 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay_down()
 
 
-def test_pairs_hold_every_verdict_with_its_place() -> None:
-    audit.main(*ARGS)
-    table = records.read_table(Path("data/audit/pairs.parquet"), audit.PAIRS)
-    rows = {(row.pop("snapshot"), int(row.pop("uid"), 16)): row for row in table.to_pylist()}
-    assert list(rows) == [("s1", 1), ("s1", 2), ("s1", 3), ("s2", 1), ("s2", 4), ("s2", 5)]
-    none = dict.fromkeys(audit.PAIRS.names[4:])
-    assert rows["s1", 1] == {**none, "kept": True, "reason": "kept", "split": "train", "shard": "train/00000.tar"}
-    assert rows["s1", 2] == {**none, "kept": False, "reason": "too_small", "rule": "min_side"}
-    assert rows["s2", 1] == {**none, "kept": False, "reason": "seen_before"}
-    duplicate = {"duplicate_of": uid(3), "duplicate_of_snapshot": "s1"}
-    assert rows["s2", 4] == {**none, "kept": False, "reason": "duplicate_exact", **duplicate}
+def seen(model: str, snapshot: str) -> list[int]:
+    """Returns how often a model was trained on each row of a trail."""
+    found: list[int] = np.load(f"data/audit/exposures/{model}/{snapshot}.npy").tolist()
+    return found
 
 
-def test_exposures_are_those_of_all_models() -> None:
+def beyond(model: str) -> list[tuple[str, str, int]]:
+    path = Path("data/audit/exposures") / model / audit.BEYOND
+    return [tuple(row.values()) for row in records.read_table(path, records.EXPOSURE).to_pylist()]
+
+
+def test_exposures_are_those_of_all_models_by_row_of_the_trail() -> None:
     audit.main(*ARGS)
-    rows = records.read_table(Path("data/audit/exposures.parquet"), audit.EXPOSURES).to_pylist()
-    assert [tuple(row.values()) for row in rows] == [
-        ("clip-0", "s1", uid(1), 4),
-        ("clip-0", "s1", uid(3), 0),
-        ("clip-1", "s1", uid(1), 2),
-        ("scorer", "s1", uid(2), 3),
-    ]
+    assert {model: seen(model, "s1") for model in ("clip-0", "clip-1", "scorer")} == {
+        "clip-0": [4, 0, 0],
+        "clip-1": [2, 0, 0],
+        "scorer": [0, 3, 0],
+    }
+    assert seen("clip-0", "s2") == [0, 0, 0]
+    assert beyond("clip-0") == beyond("scorer") == []
+
+
+@pytest.mark.parametrize(("count", "form"), [(255, "uint8"), (256, "uint16"), (2**16, "uint32")])
+def test_counts_take_the_smallest_form_that_holds_them(count: int, form: str) -> None:
+    write("models/clip-0/exposure.parquet", [{"snapshot": "s1", "uid": uid(1), "count": count}], records.EXPOSURE)
+    record("train", "clip-0", ["data/dataset/root.json", "data/shards"], ["models/clip-0"])
+    record("evaluate", "clip-0", ["models/clip-0", "data/benchmarks/emoji"], ["results/clip-0"])
+    audit.main(*ARGS)
+    assert seen("clip-0", "s1")[0] == count
+    assert np.load("data/audit/exposures/clip-0/s1.npy").dtype == form
 
 
 def test_the_scorer_may_see_what_is_not_kept_but_not_what_was_never_fetched() -> None:
     write("data/selection/s1/verdicts.parquet", [verdict(1), verdict(2, "http_404"), verdict(3)], records.VERDICTS)
-    record("select", "all", ["data/signals", "data/benchmarks"], ["data/selection"])
-    record("dataset", "all", DATASET_DEPS, ["data/dataset"])
+    lay_down_trail("s1")
     with pytest.raises(ValueError, match=f"scorer: exposure.parquet names s1/{uid(2)}"):
         audit.main(*ARGS)
 
@@ -74,13 +82,14 @@ def inherit(*rows: tuple[str, int, int]) -> None:
 
 
 def test_a_child_is_found_by_a_picture_that_only_its_parent_saw() -> None:
-    seen = [("s0", 9, 7), ("s1", 1, 2), ("s1", 2, 3)]  # of a snapshot no more listed, kept, and kept no more
-    rows = [{"snapshot": snapshot, "uid": uid(number), "count": count} for snapshot, number, count in seen]
+    counts = [("s0", 9, 7), ("s1", 1, 2), ("s1", 2, 3)]  # of a snapshot no more listed, kept, and kept no more
+    rows = [{"snapshot": snapshot, "uid": uid(number), "count": count} for snapshot, number, count in counts]
     write("models/clip-1/exposure.parquet", rows, records.EXPOSURE)
     inherit(("s0", 9, 7), ("s1", 2, 3))
     audit.main(*ARGS)
-    index = records.read_table(Path("data/audit/exposures.parquet"), audit.EXPOSURES).to_pylist()
-    assert [row["model"] for row in index if (row["snapshot"], row["uid"]) == ("s0", uid(9))] == ["clip-1"]
+    assert beyond("clip-1") == [("s0", uid(9), 7)]
+    assert seen("clip-1", "s1") == [2, 3, 0]
+    assert beyond("clip-0") == []
     inherit(("s1", 2, 3))
     with pytest.raises(ValueError, match=rf"clip-1: exposure.parquet names s0/{uid(9)}, not a pair it could see"):
         audit.main(*ARGS)
@@ -101,7 +110,7 @@ def test_the_account_is_that_of_the_verdicts() -> None:
     assert counts["rows_in"] == 6
     assert counts["kept"] == 3
     assert counts["dropped"] == {"duplicate_exact": 1, "seen_before": 1, "too_small": 1}
-    assert (counts["exposures"], counts["runs"], counts["edges"]) == (4, 22, 30)
+    assert (counts["exposures"], counts["runs"], counts["edges"]) == (4, 24, 36)
 
 
 def test_the_graph_joins_every_run_to_its_producers() -> None:
@@ -110,7 +119,7 @@ def test_the_graph_joins_every_run_to_its_producers() -> None:
     assert set(graph["nodes"]) == {
         *(
             f"{name}@{snapshot}"
-            for name in ("source", "download", "measure", "embed", "pack")
+            for name in ("source", "download", "measure", "embed", "pack", "trail")
             for snapshot in ("s1", "s2")
         ),
         *("screen", "scorer", "select", "dataset", "index", "compare", "benchmarks@emoji", "embed_tests@emoji"),
@@ -130,13 +139,15 @@ def test_the_graph_joins_every_run_to_its_producers() -> None:
 def test_the_same_bytes_again_whatever_lies_beside() -> None:
     audit.main(*ARGS)
     first = outputs()
-    assert set(first) == {"pairs.parquet", "exposures.parquet", "graph.json"}
-    for folder in ("data/selection/s9", "data/shards/s9", "models/clip-9"):
+    names = [f"exposures/{model}/{name}" for model in ("clip-0", "clip-1", "scorer") for name in ("s1.npy", "s2.npy")]
+    beyond_names = [f"exposures/{model}/beyond.parquet" for model in ("clip-0", "clip-1", "scorer")]
+    assert set(first) == {"graph.json", *names, *beyond_names}
+    for folder in ("data/trail/s9", "models/clip-9"):
         shutil.copytree(Path(folder).parent / ("clip-0" if "models" in folder else "s1"), folder)
     shutil.copy("provenance/pack/s1.json", "provenance/pack/s9.json")
     audit.main(*ARGS)
     assert outputs() == first
-    assert not any(Path(path).exists() for path in ("data/selection/s9", "models/clip-9", "provenance/pack/s9.json"))
+    assert not any(Path(path).exists() for path in ("data/trail/s9", "models/clip-9", "provenance/pack/s9.json"))
 
 
 @pytest.mark.parametrize(
@@ -177,42 +188,6 @@ def test_a_missing_run_is_named() -> None:
     ("path", "rows", "schema", "message"),
     [
         (
-            "data/shards/s1/manifest.parquet",
-            [place(1)],
-            records.MANIFEST,
-            f"s1: kept.parquet has {uid(3)}, the shards' manifest has not",
-        ),
-        (
-            "data/shards/s1/manifest.parquet",
-            [place(1), place(2), place(3, "val")],
-            records.MANIFEST,
-            f"s1: the shards' manifest has {uid(2)}, kept.parquet has not",
-        ),
-        (
-            "data/shards/s1/manifest.parquet",
-            [place(1), place(3, "train")],
-            records.MANIFEST,
-            f"s1: {uid(3)} is packed into another split",
-        ),
-        (
-            "data/shards/s1/manifest.parquet",
-            [place(1), place(1), place(3, "val")],
-            records.MANIFEST,
-            "s1/manifest.parquet: a uid stands in it twice",
-        ),
-        (
-            "data/selection/s2/kept.parquet",
-            [{"uid": uid(4), "split": "train"}, {"uid": uid(5), "split": "train"}],
-            records.KEPT,
-            f"s2: kept.parquet has {uid(4)}, verdicts.parquet keeps has not",
-        ),
-        (
-            "data/selection/s2/verdicts.parquet",
-            [verdict(4, "ugly"), verdict(5)],
-            records.VERDICTS,
-            "reason 'ugly' is not one of",
-        ),
-        (
             "models/clip-0/exposure.parquet",
             [{"snapshot": "s1", "uid": uid(2), "count": 1}],
             records.EXPOSURE,
@@ -239,9 +214,7 @@ def test_no_models_yet_leaves_the_scorer_alone() -> None:
     Path("results").rename("gone")
     edit("provenance/compare/all.json", lambda content: content.update(parents={}))
     audit.main(*ARGS)
-    assert records.read_table(Path("data/audit/exposures.parquet"), audit.EXPOSURES).column("model").to_pylist() == [
-        "scorer"
-    ]
+    assert [path.name for path in Path("data/audit/exposures").iterdir()] == ["scorer"]
 
 
 def test_the_command_line_is_the_one_of_dvc_yaml() -> None:

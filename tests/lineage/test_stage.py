@@ -5,12 +5,9 @@ import dataclasses
 import io
 import json
 import logging
-import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,44 +177,6 @@ def test_a_mistake_is_one_line_and_a_bug_is_a_traceback() -> None:
     assert "Traceback" in done.stderr
     assert python(COMMAND, "good").returncode == 0
     assert python(COMMAND).returncode == 2
-
-
-PARENT = f"""
-import subprocess, sys, time
-code = '''
-import os, time
-from lineage import stage
-stage.die_with_parent(os.getppid())
-print("up", flush=True)
-time.sleep(60)
-'''
-child = subprocess.Popen([{sys.executable!r}, "-c", code], stdout=subprocess.PIPE, text=True)
-assert child.stdout.readline() == "up\\n"
-print(child.pid, flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-def test_a_stage_dies_with_its_parent() -> None:
-    env = {**ENV, "PYTHONPATH": str(ROOT)}
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], env=env, stdout=subprocess.PIPE, text=True)
-    with parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        os.kill(child, 0)
-        parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while alive(child):
-        assert time.monotonic() < deadline, "the child outlived its parent"
-        time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()  # dead, and not yet collected by init
-    except FileNotFoundError:
-        return False
 
 
 def test_progress_yields_what_it_was_given() -> None:

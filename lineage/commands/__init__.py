@@ -1,0 +1,1 @@
+"""The questions of `python -m lineage`, one file each."""

@@ -1,0 +1,1 @@
+"""What people ask about pictures and models, answered from the records of any revision: nothing here prints."""
