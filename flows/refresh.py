@@ -183,9 +183,10 @@ def take_through(work: Work, attempt: Attempt, approved: str | None) -> State[An
 
 
 @task(task_run_name="data of the last commit")
-def bring_data(tree: Checkout) -> None:
-    """Brings what DVC's cache has of the worktree's outs; stages bring the rest."""
-    process.run(process.python("dvc", "--wait-for-lock", "checkout", "--allow-missing"), tree.root, _debug())
+def bring_data(tree: Checkout, force: bool = False) -> None:
+    """Brings what DVC's cache has of the worktree's outs; stages bring the rest. By force, what is not in it goes."""
+    words = ["checkout", "--allow-missing", *(["--force"] if force else [])]
+    process.run(process.python("dvc", "--wait-for-lock", *words), tree.root, _debug())
 
 
 @task(task_run_name="snapshot add {name}")

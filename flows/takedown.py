@@ -1,10 +1,15 @@
 """Flow takedown: opt-outs in, what they touch shown, all rebuilt without it in a worktree, and the proof looked for.
 
-python -m flows takedown letter-17.txt --reference "letter 17"
+    python -m flows takedown letter-17.txt --reference "letter 17"
+
+Roots alone are changed: data/optouts.parquet and the URL lists; DVC makes the rest of them. The store is purged last,
+when the main checkout has the new revision: a takedown that ends before it has lost nothing, and one that ends within
+it is ended by the next run, whatever that takes down.
 """
 
 import datetime
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +26,7 @@ from flows.publishing import HeldError, Push
 from flows.refresh import bring_data
 from flows.repository import Checkout, OnBusy
 from flows.reproduce import reproduce
-from lineage import digests, records, runs
+from lineage import digests, files, records, runs, stage
 
 _OPTOUTS = Path("data/optouts.parquet")
 _NEW = Path(".work/new-optouts.parquet")
@@ -29,6 +34,15 @@ _FLAG = re.compile(r"--(url|host|sha256|phash|picture)\b")
 _MOST_ROWS = 1000
 """Of the impact's table; the record has the counts of all."""
 _PREFIX = "takedown/"
+_LEFT = (
+    "What was taken down is still in DVC's cache, and in DVC remotes it was pushed to, for the revisions before this "
+    "one. `dvc gc --workspace` takes everything out of the cache that the checked-out revision does not use, the data "
+    "of all older revisions, other branches and worktrees with it; with `--cloud --remote NAME` out of a remote, too. "
+    "With --all-commits, --all-branches or --all-tags it keeps what those name. Git's history holds digests, hashes "
+    "and counts alone (dvc.lock, *.dvc, runs/), no URL, caption or picture; but by those digests a clone, a remote or "
+    "a backup that has the old data can check them out, and copies outside of this repository are out of its reach."
+)
+"""What a takedown cannot or does not do by itself."""
 
 
 @flow(name="takedown", flow_run_name="takedown {reference}", validate_parameters=True)
@@ -69,6 +83,8 @@ def takedown(
     with repository.held(main, "flow takedown", on_busy, log.info):
         publishing.check(main, push)
         repository.finish_taken(main, _PREFIX, log.info)
+        if not only_impact:
+            purge_store(main)  # where an earlier run was killed before it could
         new = new_opt_outs(main, optouts, kind)
         named, found = show_impact(main, new)
         if only_impact or not new.num_rows:
@@ -76,15 +92,17 @@ def takedown(
             return Completed(name=name, message=f"{new.num_rows} new opt-outs name {found['pairs']} pairs")
         branch = f"{_PREFIX}{_name(new)}"
         tree = repository.worktree(main, branch, log.info)
-        bring_data(tree)
+        bring_data(tree, force=True)
         add_opt_outs(tree, new)
+        purge_lists(tree)
         reproduce(checkout=str(tree.root), max_parallel=max_parallel, stage_timeout_s=stage_timeout_s)
-        prove(tree, named)
+        looked_for = prove(main, tree, named)
         record(tree, new, found, reference)
         try:
             moved = publishing.take(main, tree, branch, _message(reference, new, found), push)
         except HeldError as held:
             return Failed(name="Held", message=f"{held}. It is kept in {tree.root}")
+        end(main, looked_for)
     return Completed(
         name="TakenDown", message=f"{found['pairs']} pairs, {found['kept']} kept before; commit {moved[:12]}"
     )
@@ -146,20 +164,80 @@ def show_impact(main: Checkout, new: pa.Table) -> tuple[pa.Table, dict[str, Any]
     return named, found
 
 
+@task(task_run_name="URL lists")
+def purge_lists(tree: Checkout) -> None:
+    """Takes what is opted out out of the worktree's URL lists; done already, it changes nothing."""
+    process.run(process.python("pipelines.purge", "lists"), tree.root, get_run_logger().info)
+
+
+@task(task_run_name="store")
+def purge_store(main: Checkout) -> None:
+    """Takes what the main checkout has as tombstones out of the store; done already, it changes nothing."""
+    process.run(process.python("pipelines.purge", "store"), main.root, get_run_logger().info)
+
+
 @task(task_run_name="proof: nothing remains")
-def prove(tree: Checkout, named: pa.Table) -> None:
-    """Looks through what was rebuilt for anything that was taken down.
+def prove(main: Checkout, tree: Checkout, named: pa.Table) -> Any:
+    """Looks through what was rebuilt for anything that was taken down, and returns what to look for in the store.
 
     Raises:
         ValueError: naming each place where something remains.
     """
-    from pipelines import impact
+    from pipelines import impact, traces
 
-    places = list(impact.remains(tree.root, named))
+    looked_for = traces.between(main.root, tree.root)
+    if looked_for.num_in_sets:
+        told = "%d pictures that are taken down are an evaluation set's, too: what is in data/sets stays as it is"
+        get_run_logger().warning(told, looked_for.num_in_sets)
+    places = list(impact.remains(tree.root, named, looked_for))
     lines = [f"- {place}" for place in places] or ["Nothing was found."]
-    looked = "Looked through: selections, manifests, every member of every shard, screen, index, what models saw."
-    text = f"{named.num_rows} pairs. {looked}\n\n" + "\n".join(lines)
+    looked = (
+        "Looked through: selections, manifests, every member of every shard, screen, index, what models saw; and byte "
+        f"by byte every file of {', '.join(traces.WORKSPACE)} for {looked_for}."
+    )
+    text = f"{named.num_rows} pairs. {looked}\n\n" + "\n".join(lines) + f"\n\n{_LEFT}"
     create_markdown_artifact(text, key=artifacts.key("takedown-proof", tree.root), description="Proof of the takedown")
+    _refuse(places)
+    return looked_for
+
+
+@task(task_run_name="proof: nothing remains in the store")
+def prove_taken(main: Checkout, looked_for: Any) -> None:
+    """Looks through the store and the main checkout; scratch folders of killed runs that hold something go.
+
+    Raises:
+        ValueError: naming each place where something remains.
+    """
+    from pipelines import traces
+
+    folders, left_out = traces.workspace(main.root)
+    places = []
+    for path, told in traces.search(looked_for, [*folders, store_of(main)], left_out):
+        scratch = main.root / stage.WORK
+        if path.is_relative_to(scratch):
+            files.remove(scratch / path.relative_to(scratch).parts[0])
+        else:
+            places.append(f"{path}: {told}")
+    _refuse(places)
+
+
+def end(main: Checkout, looked_for: Any) -> None:
+    """Purges the store of the main checkout, which has the new revision, proves that, and says what is left elsewhere.
+
+    Raises:
+        ValueError: naming each place where something remains.
+    """
+    purge_store(main)
+    prove_taken(main, looked_for)
+    get_run_logger().info("%s", _LEFT)
+
+
+def store_of(main: Checkout) -> Path:
+    """Returns the folder of the store that the main checkout's stages use."""
+    return main.root / (os.environ.get("CLIPLINE_STORE") or "store")
+
+
+def _refuse(places: list[str]) -> None:
     if places:
         raise ValueError(f"of what was taken down something remains: {'; '.join(places)}")
 

@@ -2,7 +2,8 @@
 
 data/raw/S holds ledger.parquet, one row per source row, and NNNNN.tar with UID.EXT, UID.json and UID.txt of every
 row that came, in order of uid. What was fetched once is answered from the store: the stage never fetches it again.
-With --replay it fetches nothing at all: what the store has no record of fails as `not_stored`.
+With --replay it fetches nothing at all: what the store has no record of fails as `not_stored`. What was taken down has
+no URL to be asked for and fails as `opt_out`.
 """
 
 import contextlib
@@ -60,7 +61,7 @@ def main(
             made, counts = write_shards(table, fetched, places, this, policy=config.drift())
         if len(table) and not counts[reasons.KEPT]:
             logger.warning("warning: download@%s: not one of %d pictures came", raw.name, len(table))
-        this.account(rows_in=len(table), kept=counts.pop(reasons.KEPT, 0), failed=counts)
+        this.account(rows_in=table.num_rows, kept=counts.pop(reasons.KEPT, 0), failed=counts)
         this.publish(made, raw)
 
 
@@ -190,9 +191,11 @@ def ledger_row(
     read: Callable[[str], bytes],
     policy: drift.DriftPolicy,
 ) -> dict[str, Any]:
-    """Returns what became of a row, but for its place in the shard."""
+    """Returns what became of a row, but for its place in the shard; of one taken down the store is not asked."""
     uid = pair["uid"]
     failed = {"uid": uid, "shard": shard, "outcome": "failed"}
+    if pair["url"] is None:
+        return {**failed, "reason": "opt_out"}
     if uid not in fetched:  # in a replay only
         return {**failed, "reason": "not_stored"}
     known = fetched.known(uid)

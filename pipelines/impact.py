@@ -1,7 +1,7 @@
 """What opt-outs touch, before anything is rebuilt, and whether anything of it remains after.
 
 The judgement is that of the rule `opt_out` itself, over the signals of every snapshot; what was kept and who saw it is
-read from stage audit's tables.
+read from what stages trail and audit made. `python -m lineage impact` answers the same from the trails alone.
 """
 
 import tarfile
@@ -9,18 +9,22 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lineage import params, records
+from lineage import dag, params, records
+from lineage.questions import rows, subjects, who_saw
+from lineage.questions.holdings import Holdings
+from pipelines import traces
 from pipelines.rules.known_pictures import OptOut
 from pipelines.selection.rows import Part, Rows, Sources
 
 TOUCHED = pa.schema([(name, pa.string()) for name in ("snapshot", "uid", "by", "sha256")])
 """Pairs that opt-outs name; `by` is the kind of the opt-out that does."""
-_TABLES = ("selection/*/kept.parquet", "shards/*/manifest.parquet", "screen/rows.parquet", "audit/exposures.parquet")
-_KEPT_AUDIT = "audit/pairs.parquet"
+_TABLES = ("selection/*/kept.parquet", "shards/*/manifest.parquet", "screen/rows.parquet")
+_EXPOSURES = "audit/exposures"
 
 
 def touched(root: Path, optouts: Path) -> pa.Table:
@@ -39,10 +43,10 @@ def touched(root: Path, optouts: Path) -> pa.Table:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: not there; `dvc checkout` brings it, or `dvc repro` makes it")
         for signals in sorted(folder.glob("*.parquet")):
-            rows = Rows(Part(signals=signals, embeddings=root / "data" / "embeddings" / snapshot), sources)
-            by, _ = rule.judge(rows)
-            named = {"uid": rows.text("uid"), "by": by, "sha256": rows.text("sha256")}
-            table = pa.table({"snapshot": pa.array([snapshot] * len(rows), pa.string()), **named})
+            part = Rows(Part(signals=signals, embeddings=root / "data" / "embeddings" / snapshot), sources)
+            by, _ = rule.judge(part)
+            named = {"uid": part.text("uid"), "by": by, "sha256": part.text("sha256")}
+            table = pa.table({"snapshot": pa.array([snapshot] * len(part), pa.string()), **named})
             found.append(table.filter(pc.is_valid(table["by"])).cast(TOUCHED))
     return pa.concat_tables(found)
 
@@ -52,27 +56,32 @@ def summary(root: Path, named: pa.Table) -> dict[str, Any]:
 
     `copies` counts kept pairs whose bytes equal a touched picture's under another link, which the opt-outs do not name.
     """
-    pairs = records_of(root / "data" / _KEPT_AUDIT)
-    keys = ["snapshot", "uid"]
-    mine = pairs.join(named.select([*keys, "by"]), keys, join_type="inner")
-    kept = mine.filter(mine["kept"])
-    seen = records_of(root / "data/audit/exposures.parquet").join(named.select(keys), keys, join_type="inner")
-    models = seen.group_by("model").aggregate([("uid", "count"), ("count", "sum")]).sort_by("model").to_pylist()
+    held = Holdings(dag.Revision(root, None), {}, ())
+    shards, models = list[str](), dict[str, dict[str, int]]()
+    for snapshot, row_n in _rows(held, named):
+        found = rows.by_numbers(held.path(f"data/trail/{snapshot}/pairs.parquet"), row_n.tolist(), ["kept", "shard"])
+        shards += [f"{snapshot}/{pair['shard']}" for pair in found if pair["kept"]]
+        for model in _models(root):
+            count_n = who_saw.times(held, model, snapshot, row_n)
+            seen = models.setdefault(model, {"pairs": 0, "times": 0})
+            seen["pairs"] += int(np.count_nonzero(count_n))
+            seen["times"] += int(count_n.sum(dtype=np.int64))
     return {
         "pairs": named.num_rows,
         "by": {row["values"]: row["counts"] for row in pc.value_counts(named["by"]).to_pylist()},
-        "kept": kept.num_rows,
-        "shards": sorted({f"{row['snapshot']}/{row['shard']}" for row in kept.to_pylist() if row["shard"]}),
-        "models": {row["model"]: {"pairs": row["uid_count"], "times": row["count_sum"]} for row in models},
+        "kept": len(shards),
+        "shards": sorted(set(shards)),
+        "models": {model: seen for model, seen in models.items() if seen["times"]},
         "copies": _num_copies(root, named),
     }
 
 
-def remains(root: Path, named: pa.Table) -> Iterator[str]:
-    """Yields each place of a rebuilt project where a TOUCHED pair still stands, or its picture's bytes in a shard.
+def remains(root: Path, named: pa.Table, looked_for: traces.Traces | None = None) -> Iterator[str]:
+    """Yields each place of a rebuilt project where something of TOUCHED pairs still stands.
 
-    Looked at: selections, manifests, every member of every shard, the screen, the index and what models saw. Not looked
-    at, for they keep what was fetched: the lists, data/source, data/raw, data/signals, the store and DVC's cache.
+    Looked for by uid and sha256: selections, manifests, every member of every shard, the screen, the index and what
+    models saw. Looked for byte by byte: URLs, captions and pictures, in every file of traces.WORKSPACE. Not looked at:
+    the store, which is purged once the project is safe, and DVC's cache.
     """
     uids = named["uid"].combine_chunks()
     by_picture = named.filter(pc.is_in(named["by"], value_set=pa.array(["sha256", "phash"])))
@@ -82,20 +91,36 @@ def remains(root: Path, named: pa.Table) -> Iterator[str]:
             yield from _in_table(path, uids, hashes)
     for path in sorted((root / "models").glob("*/*.parquet")):
         yield from _in_table(path, uids, hashes)
+    yield from _in_exposures(root, named)
     members = set(uids.to_pylist())
     for path in sorted((root / "data" / "shards").glob("*/*/*.tar")):
         yield from _in_shard(path, members)
+    if looked_for is not None:
+        yield from (f"{path}: {told}" for path, told in traces.search(looked_for, *traces.workspace(root)))
 
 
-def records_of(path: Path) -> pa.Table:
-    """Returns a table of stage audit.
+def _models(root: Path) -> list[str]:
+    folder = root / "data" / _EXPOSURES
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: not there; `dvc checkout` brings it, or `dvc repro` makes it")
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
-    Raises:
-        FileNotFoundError: if it is not there, saying how to bring it.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not there; `dvc checkout` brings it, or `dvc repro` makes it")
-    return pq.read_table(path, partitioning=None)
+
+def _rows(held: Holdings, named: pa.Table) -> Iterator[tuple[str, subjects.RowArray]]:
+    """Yields (snapshot, rows of its trail) of TOUCHED pairs that are in it."""
+    for snapshot in pc.unique(named["snapshot"]).to_pylist():
+        uids = named["uid"].filter(pc.equal(named["snapshot"], snapshot)).to_pylist()
+        found = [subjects.by_key(held, snapshot, "uid", uid) for uid in uids]
+        yield snapshot, np.sort(np.concatenate([np.empty(0, np.uint32), *found]))
+
+
+def _in_exposures(root: Path, named: pa.Table) -> Iterator[str]:
+    held = Holdings(dag.Revision(root, None), {}, ())
+    for snapshot, row_n in _rows(held, named):
+        for model in _models(root):
+            number = int(np.count_nonzero(who_saw.times(held, model, snapshot, row_n)))
+            if number:
+                yield f"{root}/data/{_EXPOSURES}/{model}/{snapshot}.npy: {number} rows"
 
 
 def _in_table(path: Path, uids: pa.Array, hashes: pa.Array) -> Iterator[str]:

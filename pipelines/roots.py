@@ -48,7 +48,7 @@ def lay() -> None:
     made = [path for path in _EMPTY if not path.exists()]
     for path in made:
         _bring(path)
-    untracked = [path for path in _EMPTY if _recorded(path) is None]
+    untracked = [path for path in _EMPTY if recorded(path) is None]
     if not untracked:
         return
     try:
@@ -182,9 +182,9 @@ def dvc(*arguments: str) -> None:
 
 def _bring(path: Path) -> None:
     """Brings one root into the workspace: the empty one, or what DVC has tracked instead."""
-    recorded = _recorded(path)
+    tracked = recorded(path)
     _EMPTY[path](path)
-    if recorded in (None, digests.md5_file(path)):
+    if tracked in (None, digests.md5_file(path)):
         return
     files.remove(path)
     try:
@@ -193,8 +193,8 @@ def _bring(path: Path) -> None:
         raise ValueError(f"{path}: tracked, but not in DVC's cache; `dvc pull {path}.dvc` fetches it") from None
 
 
-def _recorded(path: Path) -> str | None:
-    """Returns the md5 under which DVC tracks a root, if it does."""
+def recorded(path: Path) -> str | None:
+    """Returns the md5 under which DVC tracks a file or folder, if it does."""
     tracked = path.with_name(f"{path.name}.dvc")
     if not tracked.exists():
         return None
@@ -205,7 +205,7 @@ def _recorded(path: Path) -> str | None:
 def _put(path: Path, write: Callable[[Path], None]) -> None:
     """Writes a root, and gives it to DVC unless it has just these bytes."""
     write(path)
-    if _recorded(path) != digests.md5_file(path):
+    if recorded(path) != digests.md5_file(path):
         dvc("add", str(path))
 
 

@@ -80,7 +80,8 @@ def add_list(
 ) -> None:
     """Puts the list at `path` under data/lists/NAME with `dvc add` and appends NAME to `snapshots`.
 
-    The small roots that select reads are laid down with the first list.
+    Rows whose URL or host is opted out, and pairs that were taken down before, are left out. The small roots that
+    select reads are laid down with the first list.
 
     Args:
         mapping, scores, preset: as `recognition.describe` takes them.
@@ -89,7 +90,7 @@ def add_list(
         ValueError: for a bad name, a list that lacks a column or does not bring what a column is taken for, or another
             list under that name; nothing is changed.
     """
-    from pipelines import roots  # late: it reads pictures too, which imports much
+    from pipelines import purge, roots  # late: they read pictures too, which imports much
 
     params.check_name(name, "snapshot name")
     listed = params.names("snapshots")
@@ -98,6 +99,8 @@ def add_list(
     target = LISTS / name
     try:
         admission.check_rows(path, made, scores or {})
+        if not _is_same(target, made):
+            purge.purge_new_list(made)
         _refuse_other(target, made, name, listed)
         _list_and_track(made, target, listed)
     finally:
@@ -167,7 +170,7 @@ def _copy(path: Path, name: str, description: descriptions.ListDescription) -> P
 
 
 def _refuse_other(target: Path, made: Path, name: str, listed: list[str]) -> None:
-    if target.exists() and digests.dvc_digest(target) != digests.dvc_digest(made):
+    if target.exists() and not _is_same(target, made):
         known = "is in params.yaml" if name in listed else "has a folder there"
         raise ValueError(
             f"{target}: snapshot {name} {known} with another list; choose another name, or remove it first"
@@ -177,6 +180,10 @@ def _refuse_other(target: Path, made: Path, name: str, listed: list[str]) -> Non
         recorded = params.parse_yaml(tracked.read_text())["outs"][0]["md5"]
         if recorded != digests.dvc_digest(made):
             raise ValueError(f"{tracked}: tracks another list than this; choose another name, or remove it first")
+
+
+def _is_same(target: Path, made: Path) -> bool:
+    return target.exists() and digests.dvc_digest(target) == digests.dvc_digest(made)
 
 
 def _list_and_track(made: Path, target: Path, listed: list[str]) -> None:

@@ -1,5 +1,8 @@
 """Stage source: a URL list in, one schema out; list rows = source + rejects + repeats.
 
+A row that was taken down is no longer in the list. It counts as a row of it all the same, and as one of the source: a
+tombstone, of which only uid, url_sha256 and host_sha256 are known.
+
 Rows are put aside on disk by the first digits of their uid and then sorted a partition at a time, so that a list may
 be larger than memory. Where equal (url, caption) rows bring different hashes or scores, the first in list order counts.
 """
@@ -19,6 +22,7 @@ import pyarrow.compute as pc
 
 from lineage import digests, files, params, records, stage
 from pipelines import lists
+from pipelines.lists import tombstones
 from pipelines.lists.partitions import MAX_PARTITIONS, Partitions
 
 _REJECTED_TEXT_CHARS = 500
@@ -70,9 +74,11 @@ def convert(list_folder: Path, made: Path, config: SourceConfig, *, scratch: Pat
     """
     for left in (made, scratch):  # by a killed run
         files.remove(left)
-    label, rows_in, failed = f"source {list_folder.name}", 0, Counter[str]()
+    taken_down = tombstones.read(list_folder)
+    label, rows_in, failed = f"source {list_folder.name}", taken_down.num_rows, Counter[str]()
     aside = Partitions(scratch, _ASIDE, config.num_partitions)
     with aside, records.TableWriter(made / "rejects.parquet", records.REJECTS) as rejects:
+        aside.add(_tombstones(taken_down))  # before the list: they count where the list has such a row again
         with stage.watch(label, 0, lambda: rows_in):
             for batch in lists.read(list_folder):
                 reasons = judge(batch, config.max_url_chars)
@@ -87,7 +93,7 @@ def convert(list_folder: Path, made: Path, config: SourceConfig, *, scratch: Pat
     ):
         for table in stage.progress(aside.tables(), label=f"{label}: sort", total=config.num_partitions):
             firsts, copies_N = _unite(table)
-            pairs.write(_complete(firsts))
+            pairs.write(_complete(firsts, taken_down))
             repeated = pa.table({"uid": firsts["uid"], "repeats": pa.array(copies_N - 1)})
             repeats.write(repeated.filter(pa.array(copies_N > 1)))
             num_repeats += int(copies_N.sum()) - len(copies_N)
@@ -175,6 +181,13 @@ def _pairs(batch: lists.Batch, is_pair: list[bool]) -> pa.Table:
     return firsts.append_column(_ASIDE.field("copies"), pa.array(copies.values(), pa.int64()))
 
 
+def _tombstones(taken_down: pa.Table) -> pa.Table:
+    """Returns rows that were taken down as they are put aside."""
+    known = {"uid": taken_down["uid"], "copies": pa.array([1] * taken_down.num_rows, pa.int64())}
+    columns = [known.get(field.name, pa.nulls(taken_down.num_rows, field.type)) for field in _ASIDE]
+    return pa.table(columns, schema=_ASIDE)
+
+
 def _unite(table: pa.Table) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     """Returns the first row of each uid and, N int64, how often it stands in the list; `table` is sorted by uid."""
     uids = table["uid"].combine_chunks()
@@ -185,16 +198,19 @@ def _unite(table: pa.Table) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     return table.take(pa.array(starts_N)), np.add.reduceat(copies_N, starts_N) if len(starts_N) else copies_N
 
 
-def _complete(firsts: pa.Table) -> pa.Table:
-    """Returns pairs in the source schema, with what is derived from their URLs."""
+def _complete(firsts: pa.Table, taken_down: pa.Table) -> pa.Table:
+    """Returns pairs in the source schema, with what is derived from their URLs, or known of them if taken down."""
     urls = firsts["url"].to_numpy().tolist()
-    hosts = pa.array(map(host_of, urls), pa.string()).dictionary_encode()
+    hosts = pa.array([None if url is None else host_of(url) for url in urls], pa.string()).dictionary_encode()
     host_hashes = [digests.sha256_bytes(host.encode()) for host in hosts.dictionary.to_pylist()]
     derived = {
-        "url_sha256": pa.array([digests.sha256_bytes(url.encode()) for url in urls], pa.string()),
+        "url_sha256": pa.array([url and digests.sha256_bytes(url.encode()) for url in urls], pa.string()),
         "host": hosts.dictionary_decode(),
         "host_sha256": pa.array(host_hashes, pa.string()).take(hosts.indices),
     }
+    place_N = pc.index_in(firsts["uid"].combine_chunks(), value_set=taken_down["uid"].combine_chunks())
+    for name in ("url_sha256", "host_sha256"):
+        derived[name] = pc.coalesce(derived[name], taken_down[name].combine_chunks().take(place_N))
     columns = [derived[name] if name in derived else firsts[name] for name in records.SOURCE.names]
     return pa.table(columns, schema=records.SOURCE)
 

@@ -51,18 +51,26 @@ def read(folder: Path) -> Iterator[Batch]:
         ValueError: if the description or a file is missing or damaged, naming it.
     """
     description = load(folder)
-    reader = _READERS[description.format]
     for name in description.files:
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder / name}: listed in {DESCRIPTION} but not there")
-        last = 0
-        try:
-            for batch in reader(folder / name, description):
-                last = batch.numbers[-1]
-                yield batch
-        except (ArrowException, OSError) as error:
-            told = " ".join(str(error).split())[:200]
-            raise ValueError(f"{folder / name}: cannot be read after row {last} ({told})") from None
+        yield from read_file(folder / name, description)
+
+
+def read_file(path: Path, description: ListDescription) -> Iterator[Batch]:
+    """Yields the rows of one file of a list, in order.
+
+    Raises:
+        ValueError: if it is missing or damaged, naming it.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: listed in {DESCRIPTION} but not there")
+    last = 0
+    try:
+        for batch in _READERS[description.format](path, description):
+            last = batch.numbers[-1]
+            yield batch
+    except (ArrowException, OSError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path}: cannot be read after row {last} ({told})") from None
 
 
 def _batches(path: Path, description: ListDescription, rows: Iterator[Row]) -> Iterator[Batch]:
@@ -107,10 +115,11 @@ def _wanted(description: ListDescription) -> list[str]:
 
 def _read_separated(path: Path, description: ListDescription) -> Iterator[Batch]:
     with formats.open_text(path) as text:
-        records = _parse(formats.lines(text), formats.DELIMITERS[description.format])
+        records = parse(formats.lines(text), formats.DELIMITERS[description.format])
         numbered_first = next(records, (0, []))
         first, wanted = numbered_first[1], _wanted(description)
-        names = first if description.header else [str(place) for place in range(1, len(first) + 1)]
+        width = description.widths.get(path.name, len(first))
+        names = first if description.header else [str(place) for place in range(1, width + 1)]
         absent = [name for name in wanted if name not in names]
         if absent:
             raise ValueError(f"{path}: no column {absent[0]}, which {DESCRIPTION} names; add the list again")
@@ -129,7 +138,7 @@ def _pick_cells(records: Iterator[tuple[int, list[Any]]], places: Sequence[int],
             yield (number,)
 
 
-def _parse(lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def parse(lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yields each record's last line, from 1, and its cells.
 
     Where quotation marks do not make a record (raw TSV has no quoting), the line is taken as it stands, and reading
@@ -199,7 +208,7 @@ def _read_parquet(path: Path, description: ListDescription) -> Iterator[Batch]:
             raise ValueError(f"{path}: no column {absent[0]}, which {DESCRIPTION} names; add the list again")
         number = 0
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
-            values = {field: _values(batch.column(column)) for field, column in description.columns.items()}
+            values = {field: text_values(batch.column(column)) for field, column in description.columns.items()}
             reasons: list[str | None] = [None] * batch.num_rows
             _blank_bad_encoding(list(values.values()), reasons)
             scores = {name: given.as_numbers(batch.column(column)) for name, column in description.scores.items()}
@@ -213,7 +222,7 @@ def _read_parquet(path: Path, description: ListDescription) -> Iterator[Batch]:
             number += batch.num_rows
 
 
-def _values(column: pa.Array) -> list[Any]:
+def text_values(column: pa.Array) -> list[Any]:
     """Returns a column's values; text goes by its bytes, for nothing makes a parquet writer tell UTF-8."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()

@@ -27,6 +27,8 @@ class ListDescription:
     """Whether the first line names the columns; else they are 1, 2, ... (CC3M, CC12M)."""
     scores: dict[str, str] = dataclasses.field(default_factory=dict)
     """Name of a given score -> the list's column."""
+    widths: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Cells of a row of a file without header whose first row, which tells them otherwise, was taken down."""
 
 
 def load(folder: Path) -> ListDescription:
@@ -54,6 +56,7 @@ def save(description: ListDescription, folder: Path) -> None:
     content = dataclasses.asdict(description)
     if description.header:
         del content["header"]
-    if not description.scores:
-        del content["scores"]
+    for name in ("scores", "widths"):
+        if not content[name]:
+            del content[name]
     files.write_json(folder / DESCRIPTION, content)

@@ -41,7 +41,7 @@ class Partitions:
     def add(self, table: pa.Table) -> None:
         """Puts rows aside; within a partition they keep the order in which they come."""
         prefixes = pc.utf8_slice_codeunits(table["uid"], 0, _PREFIX_DIGITS).to_pylist()
-        place_N = self._of_prefix[[int(prefix, 16) for prefix in prefixes]]
+        place_N = self._of_prefix[np.array([int(prefix, 16) for prefix in prefixes], np.int64)]
         order_N = np.argsort(place_N, kind="stable")
         ordered = table.take(pa.array(order_N)).combine_chunks()
         bounds = np.searchsorted(place_N[order_N], np.arange(self._number + 1))

@@ -22,6 +22,7 @@ from pipelines.lists.formats import (
     parse_json,
 )
 from pipelines.lists.presets import PRESETS, Names, Preset
+from pipelines.lists.tombstones import OPTED_OUT
 
 GUESSES: Mapping[str, Names] = {
     "url": ("url", "image_url", "link"),
@@ -48,7 +49,7 @@ def find(path: Path) -> list[Path]:
     """
     if path.is_dir():
         found = [child for child in path.iterdir() if child.is_file() and child.name[0] not in "._"]
-        found = sorted(child for child in found if child.name != DESCRIPTION)
+        found = sorted(child for child in found if child.name not in (DESCRIPTION, OPTED_OUT))
         if not found:
             raise ValueError(f"{path}: an empty folder; give files of one of the formats {', '.join(FORMATS)}")
         return found

@@ -73,7 +73,7 @@ def _run(
     runner: RunnerConfig,
 ) -> str | None:
     """Runs img2dataset once over the pending shards and returns how it ended too early, if so."""
-    downloader.write_url_lists((table.uids(shard) for shard in pending), folder / "lists")
+    downloader.write_url_lists((table.uids(shard) for shard in pending), folder / "lists", table.rows_per_shard)
     gateway.work_ahead(uid for shard in pending for uid in table.uids(shard))
 
     def moved() -> object:

@@ -72,7 +72,7 @@ class ConsentStore:
         self._root, self._snapshot = root / "consent", snapshot
         self._journal = journal.Journal(self._root, snapshot)
         self._latest: dict[tuple[str, str], ConsentRecord] = {}
-        self._num_lines = 0
+        self._num_lines = journal.num_lines(self._journal.index)
         try:
             for index in sorted(self._root.glob("*/index.jsonl")):
                 self._load(index)
@@ -120,8 +120,6 @@ class ConsentStore:
                     self._latest[record.origin, record.kind] = record
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{index}:{number}: no consent record ({str(error)[:100]!r})") from None
-            if index == self._journal.index:
-                self._num_lines = number
 
 
 class Consent:

@@ -24,18 +24,20 @@ _ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b")
 """The last line of a traceback. Several processes write to one log, so that its own last line may say little."""
 
 
-def write_url_lists(shards: Iterable[list[str]], folder: Path) -> None:
+def write_url_lists(shards: Iterable[list[str]], folder: Path, rows_per_shard: int) -> None:
     """Writes img2dataset's input as lists of gateway URLs, so that its n-th shard holds the uids of the n-th given.
 
+    It cuts each list into shards for itself: one with fewer rows, because some were taken down, ends its list.
+
     Args:
-        shards: the uids of each, all of one length but the last, which may be shorter.
+        shards: the uids of each, at least one, at most `rows_per_shard`.
     """
     folder.mkdir(parents=True)
     held: list[list[str]] = []
     number = 0
     for shard in shards:
         held.append(shard)
-        if len(held) == _SHARDS_PER_LIST:
+        if len(held) == _SHARDS_PER_LIST or len(shard) < rows_per_shard:
             _write_url_list(held, folder / f"{number:06d}.parquet")
             held, number = [], number + 1
     if held:

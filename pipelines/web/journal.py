@@ -4,6 +4,7 @@ An entry is complete once its line ends in a newline, and its body is written fi
 half-written is never read.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -95,6 +96,12 @@ def lines(index: Path) -> Iterator[Line]:
             start += len(content)
 
 
+def num_lines(index: Path) -> int:
+    """Returns how many lines an index has, empty ones in the place of what was taken down too."""
+    with index.open("rb") as file:
+        return sum(1 for _ in file)
+
+
 def read_body(root: Path, segment: str, offset: int, sha256: str | None) -> bytes:
     """Returns a body.
 
@@ -114,13 +121,17 @@ def read_body(root: Path, segment: str, offset: int, sha256: str | None) -> byte
 
 def _locked(path: Path) -> BinaryIO:
     """Returns an index open and locked for appending."""
-    file = path.open("a+b")
-    try:  # checkouts share the store: the locks of their scratch folders do not keep them apart
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise ValueError(f"{path}: another download of this snapshot is at work; wait for it to end") from None
-    return file
+    while True:
+        file = path.open("a+b")
+        try:  # checkouts share the store: the locks of their scratch folders do not keep them apart
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise ValueError(f"{path}: another download of this snapshot is at work; wait for it to end") from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # a takedown has put another file in its place since
 
 
 def _cut_to_whole_lines(file: BinaryIO) -> None:

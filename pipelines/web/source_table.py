@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lineage import records
@@ -17,7 +18,14 @@ _GROUPS_HELD = 3
 
 
 class SourceTable(Mapping[str, str]):
-    """The URLs by uid, as the gateway looks them up, and the rows by shard: ranges of `rows_per_shard` uids."""
+    """The URLs by uid, as the gateway looks them up, and the rows by shard: ranges of `rows_per_shard` uids.
+
+    A row that was taken down has no URL: the mapping lacks it, and `uids` and `shards` leave it out. It has its place
+    in a shard all the same, so that its neighbours keep theirs.
+
+    Attributes:
+        num_rows: how many rows there are, those taken down too.
+    """
 
     def __init__(self, path: Path, rows_per_shard: int) -> None:
         """Opens a source.parquet.
@@ -38,51 +46,54 @@ class SourceTable(Mapping[str, str]):
         self._groups = [group for group in groups if self._file.metadata.row_group(group).num_rows]
         self._group = functools.lru_cache(_GROUPS_HELD)(self._read_group)
         self._starts, self._first_uids = self._scan()
+        self.num_rows = self._starts[-1]
+        self._num_live = sum(1 for _ in self)
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return self._num_live
 
     def __iter__(self) -> Iterator[str]:
         for group in self._groups:
-            yield from self._read_uids(group)
+            yield from filter(None, self._read_live(group))
 
     def __getitem__(self, uid: str) -> str:
         group = bisect.bisect_right(self._first_uids, uid) - 1
         if group >= 0:
             uids, urls = (self._group(self._groups[group])[name] for name in ("uid", "url"))
             row = bisect.bisect_left(range(len(uids)), uid, key=lambda row: uids[row].as_py())
-            if row < len(uids) and uids[row].as_py() == uid:
+            if row < len(uids) and uids[row].as_py() == uid and urls[row].is_valid:
                 return str(urls[row].as_py())
         raise KeyError(uid)
 
     @property
     def num_shards(self) -> int:
         """How many shards the rows make."""
-        return -(-len(self) // self.rows_per_shard)
+        return -(-self.num_rows // self.rows_per_shard)
 
     def uids(self, shard: int) -> list[str]:
-        """Returns the uids of a shard, sorted."""
-        return self._slice(shard, ["uid"])["uid"].to_pylist()  # type: ignore[no-any-return]
+        """Returns the uids with a URL of a shard, sorted."""
+        rows = self._slice(shard, ["uid", "url"])
+        return rows.filter(pc.is_valid(rows["url"]))["uid"].to_pylist()  # type: ignore[no-any-return]
 
     def pairs(self, shard: int) -> list[dict[str, Any]]:
-        """Returns the rows of a shard, sorted by uid."""
+        """Returns the rows of a shard, those taken down too, sorted by uid."""
         return self._slice(shard, records.SOURCE.names).to_pylist()  # type: ignore[no-any-return]
 
     def shards(self) -> Iterator[tuple[int, list[str]]]:
-        """Yields the number and the uids of every shard, in order."""
-        held: list[str] = []
+        """Yields the number and the uids with a URL of every shard, in order."""
+        held: list[str | None] = []
         number = 0
         for group in self._groups:
-            held += self._read_uids(group)
+            held += self._read_live(group)
             while len(held) >= self.rows_per_shard:
-                yield number, held[: self.rows_per_shard]
+                yield number, list(filter(None, held[: self.rows_per_shard]))
                 held, number = held[self.rows_per_shard :], number + 1
         if held:
-            yield number, held
+            yield number, list(filter(None, held))
 
     def _slice(self, shard: int, columns: list[str]) -> pa.Table:
         start = shard * self.rows_per_shard
-        stop = min(start + self.rows_per_shard, len(self))
+        stop = min(start + self.rows_per_shard, self.num_rows)
         first = bisect.bisect_right(self._starts, start) - 1
         last = bisect.bisect_left(self._starts, stop)
         found = pa.concat_tables([self._group(group).select(columns) for group in self._groups[first:last]])
@@ -90,6 +101,15 @@ class SourceTable(Mapping[str, str]):
 
     def _read_group(self, group: int) -> pa.Table:
         return self._read(group, records.SOURCE.names).cast(records.SOURCE)
+
+    def _read_live(self, group: int) -> list[str | None]:
+        """Returns the uids of a row group, None in the place of one without a URL."""
+        place = self._file.schema_arrow.names.index("url")
+        facts = self._file.metadata.row_group(group).column(place).statistics
+        if facts is not None and facts.has_null_count and not facts.null_count:
+            return self._read_uids(group)  # type: ignore[return-value]
+        rows = self._read(group, ["uid", "url"])
+        return pc.if_else(pc.is_valid(rows["url"]), rows["uid"], None).to_pylist()  # type: ignore[no-any-return]
 
     def _read_uids(self, group: int) -> list[str]:
         return self._read(group, ["uid"])["uid"].to_pylist()  # type: ignore[no-any-return]

@@ -6,7 +6,7 @@
     store/consent/S/                the same of what sites say about robots and mining; see pipelines.web.consent
     store/attempts/S/attempts.parquet   the facts of the fetches as a table
 
-No stage deletes anything here.
+No stage deletes anything here; a takedown does, by pipelines.web.purge.
 """
 
 import dataclasses

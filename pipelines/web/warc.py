@@ -8,7 +8,7 @@ import datetime
 import re
 import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _CHUNK_BYTES = 1 << 16
@@ -56,9 +56,39 @@ def read_body(path: Path, offset: int) -> bytes:
     return body
 
 
+def end_of(path: Path, offset: int) -> int:
+    """Returns the byte after the gzip member that begins at byte `offset`.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if there is no whole member.
+    """
+    return offset + sum(read - unused for read, unused, _ in _pieces(path, offset))
+
+
+def blank(num_bytes: int) -> bytes:
+    """Returns a gzip member of so many bytes, at least 180, in the place of a record that was taken out.
+
+    It is a WARC record without content, for tools that read on, and made long by a comment in the gzip header.
+    """
+    facts = f"WARC/1.0\r\nWARC-Type: metadata\r\nWARC-Record-ID: <urn:uuid:{uuid.UUID(int=0)}>\r\n"
+    content = f"{facts}WARC-Date: 1970-01-01T00:00:00Z\r\nContent-Length: 0".encode() + _END + _END
+    stored = b"\1" + len(content).to_bytes(2, "little") + (len(content) ^ 0xFFFF).to_bytes(2, "little") + content
+    sums = zlib.crc32(content).to_bytes(4, "little") + len(content).to_bytes(4, "little")
+    head = b"\x1f\x8b\x08\x10" + bytes(4) + b"\0\xff"
+    num_missing = num_bytes - len(head) - 1 - len(stored) - len(sums)
+    assert num_missing >= 0, "a record is longer than an empty one"
+    return head + b" " * num_missing + b"\0" + stored + sums
+
+
 def _unpacked(path: Path, offset: int) -> bytes:
     """Returns the content of one gzip member; its check sum is right."""
-    unpacker, parts = zlib.decompressobj(_GZIP), []
+    return b"".join(part for _, _, part in _pieces(path, offset))
+
+
+def _pieces(path: Path, offset: int) -> Iterator[tuple[int, int, bytes]]:
+    """Yields (bytes read, bytes of them behind the member, content) of one gzip member, piece by piece."""
+    unpacker = zlib.decompressobj(_GZIP)
     with path.open("rb", buffering=0) as file:
         file.seek(offset)
         while not unpacker.eof:
@@ -66,10 +96,10 @@ def _unpacked(path: Path, offset: int) -> bytes:
             if not chunk:
                 raise ValueError("the file ends within the record")
             try:
-                parts.append(unpacker.decompress(chunk))
+                part = unpacker.decompress(chunk)
             except zlib.error as error:
                 raise ValueError(str(error)) from None
-    return b"".join(parts)
+            yield len(chunk), len(unpacker.unused_data), part
 
 
 def _line(text: str) -> bytes:

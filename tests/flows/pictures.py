@@ -28,6 +28,11 @@ def colour(number: int) -> str:
     return list(COLOURS)[number % len(COLOURS)]
 
 
+def caption(number: int) -> str:
+    """Returns the caption of a picture."""
+    return f"picture number {number} with a {colour(number)} square"
+
+
 def file_name(number: int) -> str:
     """Returns the name of a picture's file."""
     return f"{number}.{('png', 'jpeg')[number % 2]}"
@@ -47,7 +52,7 @@ def write(folder: Path, numbers: Sequence[int]) -> None:
 
 def write_list(path: Path, base: str, numbers: Sequence[int]) -> None:
     """Writes a csv list of pictures, with two rows that fail and one repeated."""
-    rows = [f"{base}/{file_name(number)},picture number {number} with a {colour(number)} square" for number in numbers]
+    rows = [f"{base}/{file_name(number)},{caption(number)}" for number in numbers]
     rows += [f"{base}/missing.png,a picture that is not there", "not a url,nothing", rows[0]]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("url,caption\n" + "\n".join(rows) + "\n")
@@ -56,20 +61,20 @@ def write_list(path: Path, base: str, numbers: Sequence[int]) -> None:
 class Site:
     """A web server of a folder on loopback, which keeps some files back as long as it is told to."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         self.folder = folder
         self.asked = threading.Event()
         self._kept_back: set[str] = set()
         self._released = threading.Event()
         self._server = http.server.ThreadingHTTPServer(
-            ("127.0.0.1", 0), functools.partial(_Handler, self, directory=str(folder))
+            (address, 0), functools.partial(_Handler, self, directory=str(folder))
         )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
     def base(self) -> str:
         """The address."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return "http://{}:{}".format(*self._server.server_address)
 
     def __enter__(self) -> "Site":
         self._thread.start()

@@ -1,14 +1,18 @@
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from lineage import audit, files, params, records
+from lineage import audit, dag, digests, files, params, records, trail
+from lineage.questions import impact as asked
+from lineage.questions.holdings import Holdings
 from pipelines import impact
+from pipelines.traces import Traces
 from tests.builders import make_signals
 from tests.pipelines.snapshots import failed, sha, uid, write_roots, write_snapshot
+
+BELOW = "img.b.test"
 
 
 @pytest.fixture
@@ -19,23 +23,37 @@ def root(tmp_path: Path) -> Path:
     data = tmp_path / "data"
     write_snapshot(data, "s1", [make_signals(uid(n), sha256=sha(n)) for n in (1, 2, 3)] + [failed(4, "http_404")])
     write_snapshot(
-        data, "s2", [make_signals(uid(5), sha256=sha(5), host="img.b.test"), make_signals(uid(6), sha256=sha(2))]
+        data,
+        "s2",
+        [
+            make_signals(uid(5), sha256=sha(5), host=BELOW, host_sha256=digests.sha256_bytes(BELOW.encode())),
+            make_signals(uid(6), sha256=sha(2)),
+        ],
     )
     kept = {1: ("s1", "train/00000.tar"), 2: ("s1", "train/00001.tar"), 5: ("s2", "train/00000.tar")}
-    rows = []
-    for number in range(1, 7):
-        name, shard = kept.get(number, ("s1" if number < 5 else "s2", None))
-        row: dict[str, Any] = dict.fromkeys(audit.PAIRS.names)
-        rows.append(row | {"snapshot": name, "uid": uid(number), "kept": number in kept, "shard": shard})
-    records.write_table(pa.Table.from_pylist(rows, audit.PAIRS), data / "audit/pairs.parquet")
-    seen = [{"model": "clip-0", "snapshot": "s1", "uid": uid(n), "count": 3} for n in (1, 2)]
-    records.write_table(pa.Table.from_pylist(seen, audit.EXPOSURES), data / "audit/exposures.parquet")
+    for name, numbers in (("s1", range(1, 5)), ("s2", range(5, 7))):
+        write_trail(tmp_path, name, {uid(n): kept.get(n, (name, None))[1] for n in numbers})
+    seen = [{"snapshot": "s1", "uid": uid(n), "count": 3} for n in (1, 2)]
+    exposure = pa.Table.from_pylist(seen, records.EXPOSURE)
+    audit.write_exposures("clip-0", exposure, None, data / "trail", ["s1", "s2"], data / "audit")
     for number, (name, shard) in kept.items():
         write_shard(data / "shards" / name, shard, number)
     for name in ("s1", "s2"):
         placed = [(n, shard) for n, (of, shard) in kept.items() if of == name]
         write_manifest(data / "shards" / name, placed)
     return tmp_path
+
+
+def write_trail(root: Path, name: str, shards: dict[str, str | None]) -> None:
+    rows = [
+        {"uid": uid, "kept": bool(shard), "reason": "kept" if shard else "too_small", "shard": shard}
+        for uid, shard in shards.items()
+    ]
+    made = root / "data/trail" / name
+    records.write_table(pa.Table.from_pylist(rows, trail.PAIRS), made / "pairs.parquet")
+    signals = records.read_table(root / "data/signals" / name).sort_by("uid")
+    records.write_table(signals, root / "sorted" / f"{name}.parquet")
+    trail.index(root / "sorted" / f"{name}.parquet", made)
 
 
 def write_shard(folder: Path, shard: str, number: int) -> None:
@@ -105,7 +123,7 @@ def test_what_remains_is_found_in_every_kind_of_place(root: Path) -> None:
         "shards/s1/manifest.parquet: 1 rows by uid",
         "shards/s1/manifest.parquet: 1 rows by sha256",
         "shards/s1/manifest.parquet: 1 rows by source_sha256",
-        "audit/exposures.parquet: 1 rows by uid",
+        "audit/exposures/clip-0/s1.npy: 1 rows",
         "shards/s1/train/00001.tar: 2 members",
     ]
 
@@ -138,3 +156,33 @@ def test_a_recipe_without_the_rule_is_told(root: Path) -> None:
     files.write_json(root / "params.yaml", content)
     with pytest.raises(ValueError, match="no rule opt_out"):
         named(root, ("sha256", sha(2)))
+
+
+def test_what_remains_is_found_byte_by_byte_too(root: Path) -> None:
+    found = named(root, ("url_sha256", make_signals(uid(3))["url_sha256"]))
+    looked_for = Traces(urls=["http://a.test/3.png"], captions=[], pictures=[])
+    assert list(impact.remains(root, found, looked_for)) == []
+    files.write_text(root / "report/index.html", "<a href='http://a.test/3.png'>")
+    assert list(impact.remains(root, found, looked_for)) == [f"{root}/report/index.html: URLs that were taken down"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ("sha256", sha(2)),
+        ("url_sha256", make_signals(uid(6))["url_sha256"]),
+        ("host_sha256", digests.sha256_bytes(b"b.test")),
+        ("host_sha256", make_signals(uid(1))["host_sha256"]),
+        ("phash", make_signals(uid(1), sha256=sha(1))["phash"]),
+    ],
+)
+def test_the_question_names_what_the_rule_names(root: Path, entry: tuple[str, str]) -> None:
+    held = Holdings(dag.Revision(root, None), {}, ("s1", "s2"))
+    expected = {(row["snapshot"], row["uid"], row["by"]) for row in named(root, entry).to_pylist()}
+    assert expected
+    found = set()
+    for snapshot in held.snapshots:
+        these = asked.touched(held, snapshot, [entry])
+        uids = records.read_table(root / f"data/trail/{snapshot}/pairs.parquet")["uid"].to_pylist()
+        found |= {(snapshot, uids[row], asked.BY[by]) for row, by in zip(these.row_n.tolist(), these.by_n, strict=True)}
+    assert found == expected

@@ -27,7 +27,7 @@ PICTURES = {uid: picture(number) for number, uid in enumerate(UIDS) if uid not i
 
 def make(folder: Path, gateway: Gateway) -> str | None:
     """Runs img2dataset once on all shards."""
-    downloader.write_url_lists(SHARDS, folder / "lists")
+    downloader.write_url_lists(SHARDS, folder / "lists", 3)
     return downloader.run_img2dataset(
         folder / "lists",
         folder / "shards",
@@ -146,12 +146,19 @@ def test_an_error_of_img2dataset_comes_with_its_last_words(tmp_path: Path) -> No
 
 def test_the_url_lists_name_the_gateway_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloader, "_SHARDS_PER_LIST", 2)
-    downloader.write_url_lists(SHARDS, tmp_path / "new" / "lists")
+    downloader.write_url_lists(SHARDS, tmp_path / "new" / "lists", 3)
     written = [pq.read_table(path) for path in sorted((tmp_path / "new/lists").iterdir())]
     assert [table["uid"].to_pylist() for table in written] == [UIDS[:6], UIDS[6:]]
     assert [table["url"].to_pylist()[0] for table in written] == [f"http://{HOST}/{uid}" for uid in (UIDS[0], UIDS[6])]
-    downloader.write_url_lists([], tmp_path / "none")
+    downloader.write_url_lists([], tmp_path / "none", 3)
     assert not list((tmp_path / "none").iterdir())
+
+
+def test_a_shard_of_fewer_rows_ends_its_list(tmp_path: Path) -> None:
+    shards = [UIDS[:3], UIDS[3:4], UIDS[4:6], UIDS[6:7]]
+    downloader.write_url_lists(shards, tmp_path / "lists", 3)
+    written = [pq.read_table(path)["uid"].to_pylist() for path in sorted((tmp_path / "lists").iterdir())]
+    assert written == [UIDS[:4], UIDS[4:6], UIDS[6:7]]
 
 
 def test_discarding_a_shard_leaves_the_others(tmp_path: Path) -> None:

@@ -76,3 +76,23 @@ def test_few_row_groups_are_held(tmp_path: Path) -> None:
     for shard in range(table.num_shards):
         table.pairs(shard)
     assert table._group.cache_info().currsize == 3
+
+
+@pytest.mark.parametrize("rows_per_group", [1, 4, 100])
+@pytest.mark.parametrize("gone", [set(UIDS[3:6]), {UIDS[0], UIDS[10]}, set(UIDS)])
+def test_what_was_taken_down_has_its_place_and_no_url(rows_per_group: int, gone: set[str], tmp_path: Path) -> None:
+    path = write(tmp_path / "source.parquet", UIDS, rows_per_group)
+    rows = [
+        row | ({"url": None, "caption": None} if row["uid"] in gone else {}) for row in pq.read_table(path).to_pylist()
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=records.SOURCE), path, row_group_size=rows_per_group)
+    table = SourceTable(path, 3)
+    live = [uid for uid in UIDS if uid not in gone]
+    assert (list(table), len(table), table.num_rows, table.num_shards) == (live, len(live), 11, 4)
+    assert dict(table) == {uid: f"http://a.test/{uid}" for uid in live}
+    assert not any(uid in table for uid in gone)
+    ranges = [UIDS[start : start + 3] for start in range(0, 11, 3)]
+    expected = [[uid for uid in one if uid not in gone] for one in ranges]
+    assert list(table.shards()) == list(enumerate(expected))
+    assert [table.uids(shard) for shard in range(4)] == expected
+    assert [[pair["uid"] for pair in table.pairs(shard)] for shard in range(4)] == ranges
