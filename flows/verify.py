@@ -15,7 +15,7 @@ from prefect.tasks import exponential_backoff
 from flows import artifacts, graph, process, repository
 from flows.publishing import Remote
 from flows.repository import OnBusy
-from lineage import dag, runs, trace
+from lineage import verify as lineage_verify
 
 _MOST = 10
 _REPAIR = "`rm -r PATH && dvc checkout PATH`, or `dvc pull` where the cache has it not"
@@ -28,7 +28,7 @@ def verify(
     remote: Remote | None = None,
     on_busy: OnBusy = "wait",
 ) -> State[Any]:
-    """Hashes every output anew, walks its lineage down to the URL lists, and checks the chains of run records.
+    """Hashes every output anew and holds all records against each other, down to the URL lists: `lineage verify`.
 
     Args:
         checkout: root of the project's git checkout.
@@ -41,7 +41,7 @@ def verify(
     """
     tree, log = repository.at(checkout), get_run_logger()
     with repository.held(tree, "flow verify", on_busy, log.info):
-        found = [*stale(tree.root), *broken_edges(tree.root), *broken_chains(tree.root)]
+        found = [*stale(tree.root), *broken(tree.root)]
         if is_remote_checked:
             found += missing_remotely(tree.root, remote)
     rows = [{"what": what, "problem": problem} for what, problem in found] or [{"what": "all", "problem": "none"}]
@@ -63,31 +63,14 @@ def stale(root: Path) -> Found:
     return [(name, "changed since it was run") for name in sorted(graph.changed(root, get_run_logger().debug))]
 
 
-@task(task_run_name="lineage of every output")
-def broken_edges(root: Path) -> Found:
-    """Returns the broken edges of every out that no other stage reads; the walks down from them pass all the others."""
-    loaded = dag.load(dag.revision(root, None))
-    read = {dep for instance in loaded.instances.values() for dep in instance.deps}
-    ends = [
-        out
-        for instance in loaded.instances.values()
-        for out in instance.outs
-        if not any(out == dep or out.startswith(dep + "/") or dep.startswith(out + "/") for dep in read)
-    ]
-    edges = {edge for out in ends for edge in trace.trace(out, root=root).edges() if edge.state == "broken"}
-    return sorted((": ".join(filter(None, (edge.stage, edge.path))), edge.note) for edge in edges)
-
-
-@task(task_run_name="run records")
-def broken_chains(root: Path) -> Found:
-    """Returns the files of run records whose chain is broken."""
-    found = []
-    for path in sorted((root / runs.RUNS).glob("*.jsonl")):
-        try:
-            list(runs.read(path.stem, root / runs.RUNS))
-        except ValueError as error:
-            found.append((str(path.relative_to(root)), str(error)))
-    return found
+@task(task_run_name="lineage verify")
+def broken(root: Path) -> Found:
+    """Returns what `lineage verify` finds broken, and logs how much it could not check or found unattested."""
+    report = lineage_verify.verify(root=root)
+    counts = report.as_json()
+    few = {key: counts[key] for key in ("checked", "not_checkable_here", "unattested", "broken")}
+    get_run_logger().info("lineage verify: %s", few)
+    return [(finding.what, finding.problem) for finding in report.of("broken")]
 
 
 @task(task_run_name="remote", retries=4, retry_delay_seconds=exponential_backoff(5), retry_jitter_factor=0.5)
