@@ -3,7 +3,7 @@
 import typer
 
 from lineage import stage
-from lineage.commands import diff, impact, trace, verify, who_saw, why
+from lineage.commands import diff, export, impact, trace, verify, who_saw, why
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 for _name, _question in (
@@ -13,6 +13,7 @@ for _name, _question in (
     ("impact", impact.command),
     ("verify", verify.verify),
     ("diff", diff.command),
+    ("export", export.export),
 ):
     app.command(_name)(_question)
 

@@ -1,0 +1,1 @@
+"""Lineage for other tools: OpenLineage events, a Croissant card with PROV, a CycloneDX bill of materials."""
