@@ -3,7 +3,7 @@
 import typer
 
 from lineage import stage
-from lineage.commands import diff, export, impact, trace, verify, who_saw, why
+from lineage.commands import diff, export, impact, report, trace, verify, who_saw, why
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 for _name, _question in (
@@ -14,6 +14,7 @@ for _name, _question in (
     ("verify", verify.verify),
     ("diff", diff.command),
     ("export", export.export),
+    ("report", report.report),
 ):
     app.command(_name)(_question)
 

@@ -8,22 +8,18 @@ where a page shows an error or asks anything of another host than the server.
 
 import argparse
 import asyncio
-import base64
-import contextlib
 import dataclasses
-import io
-import subprocess
-import tempfile
-from collections.abc import AsyncIterator
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests import chromium
 
 _FOLDER = Path(__file__).resolve().parent
-_NUM_COLOURS = 128
 _PATIENCE_S = 60.0
 _SETTLED_S = 2.0
 """Between the last word a page waits for and its picture: boxes fade in."""
@@ -83,94 +79,43 @@ class Api:
             return str((await answer.json())["id"])
 
 
-class Page:
-    """One page of a browser, spoken to by Chromium's DevTools protocol."""
+async def take(tab: chromium.Tab, server: str, picture: Picture) -> bytes:
+    """Returns a page as a PNG once all its words stand there.
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, host: str) -> None:
-        self.socket = socket
-        self.host = host
-        self.outside: set[str] = set()
-        self.num_sent = 0
-
-    async def send(self, method: str, **words: Any) -> dict[str, Any]:
-        """Sends a command and returns its result; requests to other hosts that are seen meanwhile are noted."""
-        self.num_sent += 1
-        await self.socket.send_json({"id": self.num_sent, "method": method, "params": words})
-        while True:
-            told = await self.socket.receive_json()
-            if told.get("method") == "Network.requestWillBeSent":
-                self._note(told["params"]["request"]["url"])
-            if told.get("id") == self.num_sent:
-                result: dict[str, Any] = told["result"]
-                return result
-
-    async def take(self, server: str, picture: Picture) -> bytes:
-        """Returns a page as a PNG once all its words stand there.
-
-        Raises:
-            ValueError: if they do not come, if an error does, or if the page asks another host for something.
-        """
-        url = f"{server}{picture.path}"
-        await self.send("Network.enable")
-        size = {"width": picture.width, "height": picture.height}
-        await self.send("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False)
-        await self.send("Page.navigate", url=url)
-        if picture.button:
-            await self._wait_for(url, [picture.button])
-            await self.send("Runtime.evaluate", expression=_CLICK % picture.button)
-        await self._wait_for(url, picture.words)
-        await asyncio.sleep(_SETTLED_S)
-        shot = await self.send("Page.captureScreenshot", format="png")
-        if self.outside:
-            raise ValueError(f"{url} asks other hosts: {', '.join(sorted(self.outside))}")
-        return base64.b64decode(shot["data"])
-
-    async def _wait_for(self, url: str, words: list[str]) -> None:
-        deadline = asyncio.get_running_loop().time() + _PATIENCE_S
-        while True:
-            found = await self.send("Runtime.evaluate", expression="document.body?.innerText ?? ''")
-            text = str(found["result"]["value"])
-            if "Oops" in text:
-                raise ValueError(f"{url} shows an error: {text[-300:]}; is PREFECT_SERVER_UI_API_URL set?")
-            missing = [word for word in words if word not in text]
-            if not missing:
-                return
-            if asyncio.get_running_loop().time() > deadline:
-                raise ValueError(f"{url} does not show {missing} but: {text[:1000]}")
-            await asyncio.sleep(0.2)
-
-    def _note(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != self.host:
-            self.outside.add(url)
+    Raises:
+        ValueError: if they do not come, if an error does, or if the page asks another host for something.
+    """
+    url = f"{server}{picture.path}"
+    await tab.open(url, width=picture.width, height=picture.height)
+    if picture.button:
+        await _wait_for(tab, url, [picture.button])
+        await tab.send("Runtime.evaluate", expression=_CLICK % picture.button)
+    await _wait_for(tab, url, picture.words)
+    await asyncio.sleep(_SETTLED_S)
+    shot = await tab.shot()
+    outside = {asked for asked in tab.requests if _is_outside(asked, urlsplit(server).netloc)}
+    if outside:
+        raise ValueError(f"{url} asks other hosts: {', '.join(sorted(outside))}")
+    return shot
 
 
-@contextlib.asynccontextmanager
-async def browser(program: str) -> AsyncIterator[int]:
-    """Yields the port of a headless Chromium's DevTools."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--headless", "--disable-gpu", "--no-sandbox", "--hide-scrollbars", "--no-first-run"]
-        own = [f"--user-data-dir={folder}", "--remote-debugging-port=0", "about:blank"]
-        with subprocess.Popen([program, *options, *own], stderr=subprocess.DEVNULL) as started:
-            try:
-                yield await _port(Path(folder) / "DevToolsActivePort", started)
-            finally:
-                started.terminate()
+async def _wait_for(tab: chromium.Tab, url: str, words: list[str]) -> None:
+    deadline = asyncio.get_running_loop().time() + _PATIENCE_S
+    while True:
+        text = str(await tab.value("document.body?.innerText ?? ''"))
+        if "Oops" in text:
+            raise ValueError(f"{url} shows an error: {text[-300:]}; is PREFECT_SERVER_UI_API_URL set?")
+        missing = [word for word in words if word not in text]
+        if not missing:
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            raise ValueError(f"{url} does not show {missing} but: {text[:1000]}")
+        await asyncio.sleep(0.2)
 
 
-async def _port(path: Path, started: subprocess.Popen[bytes]) -> int:
-    while not path.exists() or not path.read_text().strip():
-        if started.poll() is not None:
-            raise ValueError(f"the browser ended with status {started.returncode}")
-        await asyncio.sleep(0.1)
-    return int(path.read_text().split()[0])
-
-
-def small(png: bytes) -> bytes:
-    """Returns a PNG of few colours."""
-    target = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(_NUM_COLOURS).save(target, "PNG", optimize=True)
-    return target.getvalue()
+def _is_outside(url: str, host: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != host
 
 
 async def pictures(api: Api) -> list[Picture]:
@@ -199,14 +144,10 @@ async def pictures(api: Api) -> list[Picture]:
 
 async def take_all(url: str, program: str) -> None:
     """Writes every picture beside this file."""
-    async with aiohttp.ClientSession() as session, browser(program) as port:
+    async with aiohttp.ClientSession() as session:
         for picture in await pictures(Api(session, url)):
-            async with session.put(f"http://127.0.0.1:{port}/json/new?about:blank") as opened:
-                address = (await opened.json())["webSocketDebuggerUrl"]
-            async with session.ws_connect(address, max_msg_size=0) as socket:
-                page = Page(socket, urlsplit(url).netloc)
-                png = small(await page.take(url, picture))
-                await page.send("Page.close")
+            async with chromium.tab(program) as tab:
+                png = chromium.small(await take(tab, url, picture))
             (_FOLDER / f"{picture.name}.png").write_bytes(png)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lineage import records
+from tests import chromium
 from tests.builders import make_signals, write_signals
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -153,6 +154,18 @@ def test_exact_duplicates_are_duckdbs(tmp_path: Path) -> None:
     found = run("exact_dedup", tmp_path, "--rows", "4000", "--partitions", "2", "5", "--rounds", "1")
     assert found["facts"]["kept"] == 3600
     assert len(found["heats"][0]["contenders"]) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not chromium.is_there(), reason="no chromium: apt-get install chromium")
+def test_the_lineage_report_answers_in_the_browser(tmp_path: Path) -> None:
+    found = run("lineage_report", tmp_path, "--rows", "3000", "--rounds", "1", "--questions", "3")
+    assert [heat["rows"] for heat in found["heats"]] == [300, 3000]
+    facts = found["facts"]
+    assert 0 < facts["first page"]["bytes"] < facts["first page"]["goal"]
+    for kind in ("uid", "url", "sha256", "domain"):
+        assert facts[kind]["questions"] == 3
+        assert 0 < facts[kind]["bytes_most"] < facts[kind]["bytes_goal"]
 
 
 @pytest.mark.slow

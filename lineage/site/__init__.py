@@ -1,0 +1,1 @@
+"""The report as a folder of static pages: opened from file://, asking nothing of anyone."""
