@@ -1,5 +1,8 @@
 """Questions about pictures, models and where results come from: `python -m lineage --help`."""
 
+import io
+import sys
+
 import typer
 
 from lineage import stage
@@ -26,8 +29,15 @@ def lineage() -> None:
 
 def main() -> None:
     """Runs the command line; a user's mistake is one line and exit status 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # an answer need not stop at a terminal of few letters
     with stage.user_errors():
-        app()
+        try:
+            app()
+        except (BrokenPipeError, FileNotFoundError, FileExistsError):
+            raise
+        except OSError as error:
+            raise ValueError(f"{error.filename or 'output'}: {error.strerror or error}") from None
 
 
 if __name__ == "__main__":

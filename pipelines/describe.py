@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from lineage import params, stage
+from lineage.questions import subjects
 from pipelines import optouts, pictures
 
 
@@ -30,7 +31,9 @@ def main(
 
 def _opt_outs(entry: str) -> list[optouts.Entry]:
     path = Path(entry)
-    is_picture = path.is_file() and pictures.sniff(path.read_bytes()[:32]) is not None
+    if not path.is_file():
+        return optouts.parse(entry, "host" if subjects.recognise(entry) == "domain" else None, params.PARAMS)
+    is_picture = pictures.sniff(path.read_bytes()[:32]) is not None
     return optouts.parse(entry, "picture" if is_picture else None, params.PARAMS)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lineage import digests, params, phash, records
+from lineage.questions import subjects
 from pipelines import pictures
 
 KINDS = ("url", "host", "sha256", "phash", "picture")
@@ -72,7 +73,7 @@ def _of_value(text: str, kind: str | None, where: str) -> list[Entry]:
     value = text.strip()
     lower = value.lower()
     if kind == "url" and _is_url(value):
-        return [("url_sha256", digests.sha256_bytes(value.encode()))]
+        return [("url_sha256", digests.sha256_bytes(url.encode())) for url in sorted(subjects.url_spellings(value))]
     if kind == "host" and _is_url(f"http://{lower}") and urlsplit(f"http://{lower}").hostname == lower:
         return [("host_sha256", digests.sha256_bytes(spelling.encode())) for spelling in _spellings(lower)]
     if kind == "sha256" and _SHA256.fullmatch(lower):

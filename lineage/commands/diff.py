@@ -36,7 +36,11 @@ def command(
         records.write_table(changes, out)
     told = {"old": str(sides[0]), "new": str(sides[1]), **question.account(changes)}
     told["pairs"] = {kind: _first(changes, kind, limit) for kind in told["changes"]}
-    told["metrics"] = [row for row in question.metrics(*sides) if row["old"] != row["new"]]
+    try:
+        told["metrics"] = [row for row in question.metrics(*sides) if row["old"] != row["new"]]
+        told["metrics_not_here"] = None
+    except holdings.NotHereError as error:
+        told["metrics"], told["metrics_not_here"] = [], str(error)
     if as_json:
         shown.as_json(told)
     else:
@@ -54,6 +58,9 @@ def _show(out: Console, told: dict[str, Any]) -> None:
         shown.line(out, (f"  {kind}: ", "bold"), shown.reasons(grounds, 9))
         for row in told["pairs"][kind]:
             shown.line(out, f"    {row['snapshot']}/{row['uid']}: {_side(row, 'old')} → {_side(row, 'new')}")
+    if told["metrics_not_here"]:
+        shown.line(out, f"metrics are not checkable here: {shown.text(told['metrics_not_here'])}")
+        return
     if not told["metrics"]:
         shown.line(out, "every metric is the same")
         return

@@ -29,21 +29,21 @@ def verify(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Which shard is random.")] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Take what no run record attests as a failure, too.")
+        bool, typer.Option("--strict", help="What no run record attests, or is not here, fails too.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Hashes all that results rest on anew and holds every record against the others.
 
-    Exit status 1 if something is broken; with --strict also if something is unattested. What is not checkable here,
-    because it was not pulled, is told and counted, and no failure.
+    Exit status 1 if something is broken; with --strict also if something is unattested or not checkable here: in a
+    checkout that should have everything. Without it, what was not pulled is told and counted, and no failure.
     """
     report = verifying.verify(paths or [], rev, shard=rebuild_shard, seed=seed)
     if as_json:
         sys.stdout.write(json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n")
     else:
         show(report)
-    failures = report.of("broken", "unattested") if strict else report.of("broken")
+    failures = report.of("broken", "unattested", "unchecked") if strict else report.of("broken")
     if failures:
         first, more = failures[0], f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
         raise ValueError(f"{_WORDS[first.state]}: {_plain(f'{first.what}: {first.problem}')}{more}")

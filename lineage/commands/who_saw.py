@@ -1,6 +1,7 @@
 """`lineage who-saw SUBJECT`: which data sets, models and metrics a picture reached."""
 
 from typing import Annotated, Any, cast
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -59,6 +60,8 @@ def command(
         shown.as_json({"subject": asked_for, "answers": answers, "not_checkable_here": missing})
     else:
         _show_all(shown.console(), answers, missing)
+        if not any(told["rows"] for told in answers):
+            hint(shown.console(), asked)
 
 
 def parsed(subject: str, kind: str | None, root: Any) -> subjects.Subject:
@@ -82,7 +85,7 @@ def _show(out: Console, told: dict[str, Any]) -> None:
     counts = ({"kept": told["kept"]} if told["kept"] else {}) | told["dropped"]
     shown.line(out, "  ", shown.reasons(counts))
     if told["data_set"]:
-        shown.line(out, f"  in data set {str(told['data_set']['digest'] or told['data_set']['root'])[:12]}")
+        shown.line(out, f"  in data set {_digest(told['data_set']['digest'] or told['data_set']['root'])}")
     for model in told["models"]:
         _show_model(out, model)
     if not told["models"]:
@@ -96,9 +99,9 @@ def _show(out: Console, told: dict[str, Any]) -> None:
 def _show_model(out: Console, model: dict[str, Any]) -> None:
     share = f" ({model['of_all']:.3%} of its training)" if model["of_all"] is not None else ""
     times = f"{shown.counted(model['times'], 'time')}, {shown.counted(model['pairs'], 'pair')}{share}"
-    metrics = f"; {model['metrics']['path']} {str(model['metrics']['digest'])[:12]}" if model["metrics"] else ""
+    metrics = f"; {model['metrics']['path']} {_digest(model['metrics']['digest'])}" if model["metrics"] else ""
     shown.line(
-        out, "  ", (model["model"], "bold"), f": trained on it {times}; weights {str(model['weights'])[:12]}{metrics}"
+        out, "  ", (model["model"], "bold"), f": trained on it {times}; weights {_digest(model['weights'])}{metrics}"
     )
 
 
@@ -118,6 +121,19 @@ def _show_counts(asked: subjects.Subject, here: holdings.Holdings) -> None:
     out = shown.console()
     shown.line(out, (f"{asked.text} and below: ", "bold"), told)
     out.file.flush()
+
+
+def _digest(value: str | None) -> str:
+    return value[:12] if value else "not known here"
+
+
+def hint(out: Console, asked: subjects.Subject) -> None:
+    """Prints how a subject that is in no list was looked for, where another spelling may be in one."""
+    if asked.kind == "url":
+        host = str(urlsplit(asked.text).hostname)
+        shown.line(out, f"  a URL is matched whole and exactly, but for the case of its host; try the domain: {host}")
+    if asked.kind == "picture" and asked.look is None:
+        shown.line(out, "  the pipeline cannot decode this file: it was looked for by its bytes alone")
 
 
 def _show_all(out: Console, answers: list[dict[str, Any]], missing: dict[str, list[str]]) -> None:

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from lineage.commands import shown
-from lineage.commands.who_saw import AsJson, Kind, Rev, Subject, parsed
+from lineage.commands.who_saw import AsJson, Kind, Rev, Subject, hint, parsed
 from lineage.questions import holdings, who_saw
 from lineage.questions import why as question
 
@@ -23,24 +23,26 @@ def command(
 ) -> None:
     """Tells the whole trail of a pair: list, download, signals, every rule, duplicates, shard, exposure of each model.
 
-    Exit status 0: told; 1: it is in no list of the revision, or could not be told.
+    Exit status 0: told, also that it is in no list; 1: it could not be told.
     """
     root = holdings.project()
     held = holdings.at(root, rev)
     if snapshot is not None and snapshot not in held.snapshots:
         raise ValueError(f"--snapshot {snapshot!r}: {held} has {', '.join(held.snapshots) or 'none'}")
-    reached = who_saw.reached(parsed(subject, kind, root), held)
+    asked = parsed(subject, kind, root)
+    reached = who_saw.reached(asked, held)
     places = [
         (name, int(row)) for name, found in reached.found.items() if snapshot in (None, name) for row in found.row_n
     ]
-    if not places:
-        raise ValueError(f"{subject}: in no list of {held}" + (f", snapshot {snapshot}" if snapshot else ""))
     trails = [question.why(held, name, row) for name, row in places[:limit]]
     left_out = len(places) - len(trails)
     if as_json:
         shown.as_json({"revision": str(held), "trails": trails, "left_out": left_out})
         return
     out = shown.console()
+    if not trails:
+        shown.line(out, (f"{held}: ", "bold"), "in no list" + (f" of {snapshot}" if snapshot else ""))
+        hint(out, asked)
     for told in trails:
         _show(out, told)
     if left_out:

@@ -55,7 +55,11 @@ def account(changes: pa.Table) -> dict[str, Any]:
 
 
 def metrics(old: Holdings, new: Holdings) -> list[dict[str, Any]]:
-    """Returns [{model, metric, old, new}] of every number that evaluation gives, null where a side has it not."""
+    """Returns [{model, metric, old, new}] of every number that evaluation gives, null where a side has it not.
+
+    Raises:
+        NotHereError: if a file of metrics is not here.
+    """
     told = []
     for model in sorted({*old.instances("results"), *new.instances("results")}):
         sides = [_numbers(held, model) for held in (old, new)]
@@ -130,6 +134,8 @@ def _differ(both: pa.Table, name: str) -> pa.ChunkedArray:
 def _is_same(old: Holdings, new: Holdings, snapshot: str) -> bool:
     """Returns whether dvc.lock says that a snapshot's trail and shards are the same bytes at both revisions."""
     outs = (f"data/trail/{snapshot}", f"data/shards/{snapshot}")
+    if None in (old.revision.commit, new.revision.commit):
+        return False  # what lies in the workspace need not be what dvc.lock says
     return all(old.outs.get(out) and old.outs.get(out) == new.outs.get(out) for out in outs) and (
         snapshot in old.snapshots and snapshot in new.snapshots
     )

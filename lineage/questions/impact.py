@@ -67,6 +67,7 @@ def impact(held: Holdings, opt_outs: Iterable[OptOut], graph: dag.Dag, costs: Ma
         order, `seconds` null where no run is known; seconds: their sum.
     """
     entries = list(opt_outs)
+    who_saw.check(held)
     found = {snapshot: touched(held, snapshot, entries) for snapshot in held.snapshots}
     told = {snapshot: _pairs(held, snapshot, these) for snapshot, these in found.items()}
     kept = {snapshot: [pair for pair in pairs if pair["kept"]] for snapshot, pairs in told.items()}
@@ -184,7 +185,7 @@ def max_distance(held: Holdings) -> int:
 
 
 def _by_key(held: Holdings, snapshot: str, name: str, values: set[str]) -> RowArray:
-    return _joined([subjects.by_key(held, snapshot, name, value) for value in sorted(values)])
+    return subjects.by_keys(held, snapshot, name, values) if values else np.empty(0, np.uint32)
 
 
 def _by_host(held: Holdings, snapshot: str, values: set[str]) -> RowArray:
@@ -228,7 +229,7 @@ def _model(held: Holdings, model: str, found: Mapping[str, Touched]) -> dict[str
 
 def _stands_for_others(held: Holdings, snapshot: str, named: set[str]) -> bool:
     """Returns whether a row of a snapshot was dropped as the duplicate of, or because of, a pair that is named."""
-    return any(len(subjects.by_key(held, snapshot, trail.DUPLICATES, uid)) for uid in named)
+    return bool(len(subjects.by_keys(held, snapshot, trail.DUPLICATES, named)))
 
 
 def _copies(held: Holdings, found: Mapping[str, Touched]) -> dict[str, int]:
@@ -238,7 +239,7 @@ def _copies(held: Holdings, found: Mapping[str, Touched]) -> dict[str, int]:
         hashes |= subjects.digests_of(held, snapshot, "sha256", these.row_n)
     copies = {}
     for snapshot, these in found.items():
-        same = _joined([subjects.by_key(held, snapshot, "sha256", digest) for digest in hashes])
+        same = subjects.by_keys(held, snapshot, "sha256", hashes)
         others = np.setdiff1d(same, these.row_n)
         told = rows.by_numbers(held.path(f"data/trail/{snapshot}/pairs.parquet"), others.tolist(), ["kept"])
         copies[snapshot] = sum(row["kept"] for row in told)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from lineage import keys, records, trail
+from lineage.digests import sha256_file
 from lineage.questions.holdings import Holdings
 
 Kind = Literal["url", "domain", "sha256", "uid", "picture"]
@@ -25,6 +26,7 @@ DIGEST_COLUMNS = {"url": "url_sha256", "domain": "host_sha256", "sha256": "sha25
 
 _SHA256, _UID = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{32}")
 _DOMAIN = re.compile(r"([^\W_]([\w-]{0,61}\w)?\.)+[^\W\d_][\w-]{0,61}\w")
+_MOST_SHOWN = 100
 _CHUNK = 1 << 18
 """Looks compared at a time: what fits into the cache of a core."""
 _WIDEST = 64
@@ -58,10 +60,12 @@ def parse(text: str, kind: Kind | None, root: Path) -> Subject:
     """Returns the subject a user names; a picture file is decoded as stage measure does it.
 
     Raises:
-        ValueError: if the text is nothing that can be asked for, or the picture cannot be read.
+        ValueError: if the text is nothing that can be asked for, or the file cannot be read.
     """
     value = text.strip()
     kind = kind or recognise(value)
+    if kind is None and (Path(value).suffix or "/" in value):
+        raise ValueError(f"{_shown(value)}: no such file, and no URL, domain, sha256 or uid")
     if kind == "picture":
         return _picture(text, root)
     lower = value.lower()
@@ -71,7 +75,8 @@ def parse(text: str, kind: Kind | None, root: Path) -> Subject:
         return Subject(kind=kind, text=lower, digest=_sha256(lower))
     if (kind == "sha256" and _SHA256.fullmatch(lower)) or (kind == "uid" and _UID.fullmatch(lower)):
         return Subject(kind=kind, text=lower, digest=lower)
-    raise ValueError(f"{value!r} is no {kind or 'URL, domain, sha256, uid or picture file'}")
+    hint = "; a single word is a domain with --kind domain" if kind is None and value.isalnum() else ""
+    raise ValueError(f"{_shown(value)!r} is no {kind or 'URL, domain, sha256, uid or picture file'}{hint}")
 
 
 def recognise(value: str) -> Kind | None:
@@ -99,7 +104,8 @@ def find(subject: Subject, held: Holdings, snapshot: str) -> Found:
     if subject.kind == "domain":
         return Found(of_hosts(held, snapshot, below(subject.text, held, snapshot)), "domain")
     name = "sha256" if subject.kind in ("sha256", "picture") else subject.kind
-    found = by_key(held, snapshot, name, subject.digest)
+    digests = map(_sha256, url_spellings(subject.text)) if subject.kind == "url" else [subject.digest]
+    found = by_keys(held, snapshot, name, digests)
     if subject.kind == "sha256" and not len(found):
         found = by_key(held, snapshot, "url", subject.digest)
         if len(found):
@@ -165,7 +171,14 @@ def of_hosts(held: Holdings, snapshot: str, which: Iterable[int]) -> RowArray:
 
 def by_key(held: Holdings, snapshot: str, name: str, digest: str) -> RowArray:
     """Returns the rows of a snapshot that have a digest; `name` is one of the trail's keys."""
-    return _keys(held, snapshot, name).find(digest)
+    return by_keys(held, snapshot, name, [digest])
+
+
+def by_keys(held: Holdings, snapshot: str, name: str, digests: Iterable[str]) -> RowArray:
+    """Returns the rows of a snapshot that have one of some digests, ascending."""
+    known = _keys(held, snapshot, name)
+    row_n: RowArray = np.unique(np.concatenate([np.empty(0, np.uint32), *map(known.find, digests)]))
+    return row_n
 
 
 def digests_of(held: Holdings, snapshot: str, name: str, row_n: RowArray) -> set[str]:
@@ -173,6 +186,18 @@ def digests_of(held: Holdings, snapshot: str, name: str, row_n: RowArray) -> set
     known = _keys(held, snapshot, name)
     mine = np.isin(known.row_N, row_n)
     return {octets.tobytes().hex() for octets in known.key_N[mine].view("V16")}
+
+
+def url_spellings(url: str) -> set[str]:
+    """Returns a link as it is and as it means the same: scheme and host in lower case, no default port, no fragment."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2].lower()
+    port = {"http": ":80", "https": ":443"}.get(parts.scheme.lower(), "")
+    bare = host.removesuffix(port) if port else host
+    user = parts.netloc.rpartition("@")[0]
+    where = f"{user}@{bare}" if user else bare
+    plain = parts._replace(scheme=parts.scheme.lower(), netloc=where, fragment="")
+    return {url, plain.geturl(), plain._replace(fragment=parts.fragment).geturl()}
 
 
 def spellings(domain: str) -> set[str]:
@@ -197,15 +222,23 @@ def _mapped(held: Holdings, snapshot: str, name: str, dtype: np.dtype[Any]) -> n
 
 
 def _picture(text: str, root: Path) -> Subject:
-    """Returns a picture by its bytes and look; the one who decodes pictures is asked, for lineage does not."""
+    """Returns a picture by its bytes and look; the one who decodes pictures is asked, for lineage does not.
+
+    What the pipeline cannot decode has no look.
+    """
     if not Path(text).is_file():
-        raise ValueError(f"{text}: no such file")
+        raise ValueError(f"{_shown(text)}: {'a folder' if Path(text).is_dir() else 'no such file'}")
     command = [sys.executable, "-m", "pipelines.describe", str(Path(text).resolve())]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ValueError(done.stderr.strip().rpartition("\n")[2].removeprefix("error: "))
+        return Subject(kind="picture", text=text, digest=sha256_file(Path(text)))
     told = json.loads(done.stdout)
     return Subject(kind="picture", text=text, digest=told["sha256"], look=int(told["phash"], 16))
+
+
+def _shown(value: str) -> str:
+    """Returns a text as it can be told in one line."""
+    return value if len(value) <= _MOST_SHOWN else f"{value[:_MOST_SHOWN]}… ({len(value)} characters)"
 
 
 def _host(value: str) -> str | None:

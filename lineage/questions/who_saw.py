@@ -82,7 +82,8 @@ def answer(this: Reached, *, most: int = MOST_ROWS) -> dict[str, Any]:
         rows: number of pairs; by: {kind of match: rows}; kept, dropped: {reason: rows}; snapshots: {name: rows};
         data_set: {root, digest} where a pair was kept, else null; models: [{model, pairs, times, of_all, weights,
         metrics}], of those that were trained on one, `of_all` the share of all that it was trained on; pairs: [{...}]
-        the first `most`, `left_out` the number of the others.
+        the first `most`, `left_out` the number of the others. A digest that is not known
+        here is null: weights, data_set.root, metrics.digest.
     """
     kept, dropped, by = 0, dict[str, int](), dict[str, int]()
     for snapshot, found in this.found.items():
@@ -179,7 +180,7 @@ def _model(this: Reached, model: str) -> dict[str, Any] | None:
         "pairs": number,
         "times": seen,
         "of_all": seen / whole if whole else None,
-        "weights": this.held.digest(f"models/{model}/{_WEIGHTS}") or this.held.outs.get(f"models/{model}"),
+        "weights": this.held.digest(f"models/{model}/{_WEIGHTS}"),
         "metrics": metrics(this.held, model),
     }
 

@@ -28,7 +28,8 @@ def hashed(text: str) -> str:
 
 
 def test_values_are_recognised_by_their_form() -> None:
-    assert parse(URL) == [("url_sha256", hashed(URL))]
+    assert set(parse(URL)) == {("url_sha256", hashed(URL)), ("url_sha256", hashed(URL.removesuffix("#z")))}
+    assert parse("http://a.test/x") == [("url_sha256", hashed("http://a.test/x"))]
     assert parse(SHA256.upper()) == [("sha256", SHA256)]
     assert parse(PHASH.upper()) == [("phash", PHASH)]
     assert parse("A.Test", "host") == [("host_sha256", hashed("a.test"))]
@@ -37,7 +38,7 @@ def test_values_are_recognised_by_their_form() -> None:
 
 def test_a_file_with_one_a_line() -> None:
     Path("list.txt").write_text(f"# asked on 1 May\n{URL}\n\n  a.Test \n{SHA256}\n{PHASH}\n", encoding="utf-8-sig")
-    entries = [("url_sha256", hashed(URL)), ("host_sha256", hashed("a.test")), ("sha256", SHA256), ("phash", PHASH)]
+    entries = [*parse(URL), ("host_sha256", hashed("a.test")), ("sha256", SHA256), ("phash", PHASH)]
     assert parse("list.txt") == entries
 
 

@@ -63,7 +63,10 @@ def test_why_prints_the_trail(project: Path) -> None:
     assert "dropped by it side: 16.0  (min_px 32)" in said
     told = json.loads(lineage(project, "why", "http://a.test/2.png", "--json").stdout)
     assert told["trails"][0]["reason"] == "too_small"
-    assert "in no list of the working tree" in lineage(project, "why", "http://no.test/", status=1).stderr
+    said = lineage(project, "why", "http://no.test/x").stdout
+    assert "in no list" in said
+    assert "try the domain: no.test" in said
+    assert json.loads(lineage(project, "why", "http://no.test/", "--json").stdout)["trails"] == []
 
 
 def test_impact_reads_files_and_values(project: Path, tmp_path: Path) -> None:
@@ -73,6 +76,7 @@ def test_impact_reads_files_and_values(project: Path, tmp_path: Path) -> None:
     assert (told["opt_outs"], told["pairs"], told["kept"]) == (2, 3, 2)
     assert "clip-0 saw 1 pair, 20 times" in lineage(project, "impact", "http://img.b.test/3.png").stdout
     assert "no such file" in lineage(project, "impact", "nothing", status=1).stderr
+    assert json.loads(lineage(project, "impact", "B.test", "--json").stdout)["pairs"] == 2
 
 
 def test_diff_prints_and_writes_every_change(project: Path, tmp_path: Path) -> None:
@@ -100,6 +104,27 @@ def test_a_users_mistake_is_one_line(project: Path, args: list[str], message: st
     assert said.startswith("error: ")
     assert said.count("\n") == 1
     assert message in said
+
+
+def test_a_terminal_of_few_letters_gets_the_whole_answer(project: Path) -> None:
+    env = {**ENV, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "lineage", "who-saw", "http://a.test/1.png", "--rev", "HEAD~1"]
+    done = subprocess.run(command, cwd=project, env=env, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"clip-0 11" in done.stdout
+
+
+def test_a_full_disk_is_one_line(project: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    env = {**ENV, "PYTHONPATH": str(ROOT)}
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "lineage", "who-saw", "http://a.test/1.png", "--rev", "HEAD"]
+        done = subprocess.run(
+            command, cwd=project, env=env, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
 
 
 def test_outside_of_a_project_there_is_nothing_to_ask(tmp_path: Path) -> None:

@@ -48,6 +48,14 @@ def test_a_narrow_table_folds_and_loses_nothing() -> None:
     assert console.export_text().count("x") == 90
 
 
+@pytest.mark.parametrize("state", ["good", "unchecked", "unattested", "broken"])
+def test_strict_wants_all_of_it_here_and_attested(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = Report(revision="HEAD", paths=(), findings=(Finding(check="edge", what="a", state=state),))  # type: ignore[arg-type]
+    monkeypatch.setattr(verify.verifying, "verify", lambda *_, **__: report)
+    assert isinstance(CliRunner().invoke(app, ["verify"]).exception, ValueError) == (state == "broken")
+    assert isinstance(CliRunner().invoke(app, ["verify", "--strict"]).exception, ValueError) == (state != "good")
+
+
 def test_the_command_line_lists_its_questions() -> None:
     shown = CliRunner().invoke(app, ["--help"]).stdout
     for question in ("trace", "verify"):

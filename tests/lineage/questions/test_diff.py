@@ -1,5 +1,7 @@
 """diff tells what changed between two revisions, pair by pair, and no more."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineage import cursors
-from lineage.questions import diff
+from lineage.questions import diff, holdings
 from lineage.questions.diff import CHANGES
 from lineage.questions.holdings import Holdings
 from tests.lineage.questions.small import sha, uid
@@ -47,6 +49,14 @@ def test_every_change_stands_once_with_both_sides(first: Holdings, second: Holdi
 def test_a_revision_differs_from_itself_in_nothing(first: Holdings) -> None:
     assert changes(first, first) == []
     assert all(row["old"] == row["new"] for row in diff.metrics(first, first))
+
+
+def test_what_lies_in_the_workspace_is_read_and_not_believed(laid_down: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(laid_down, folder)
+    (folder / "data/trail/s1/pairs.parquet").write_bytes(b"garbage")
+    with pytest.raises(ValueError, match=r"pairs\.parquet: cannot be read"):
+        changes(holdings.at(folder, "HEAD"), holdings.at(folder))
 
 
 def test_metrics_stand_side_by_side(first: Holdings, second: Holdings) -> None:

@@ -69,6 +69,15 @@ def test_a_lock_that_cannot_be_read_is_named(copied: Path, content: str) -> None
         holdings.at(copied)
 
 
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml"])
+@pytest.mark.parametrize(("content", "told"), [("a: [", "not valid YAML"), ("3", "expected a mapping")])
+def test_a_file_that_is_no_yaml_is_named_in_one_line(copied: Path, name: str, content: str, told: str) -> None:
+    (copied / name).write_text(content)
+    with pytest.raises(ValueError, match=f"{name} in the working tree: {told}") as caught:
+        holdings.at(copied)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_digest_of_digits_alone_stays_text(copied: Path) -> None:
     lock = (copied / "dvc.lock").read_text()
     digest = holdings.at(copied).outs["data/audit"]

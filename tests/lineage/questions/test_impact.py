@@ -1,5 +1,6 @@
 """impact names what opt-outs touch, by every kind, and the stages that a takedown reruns."""
 
+import resource
 from typing import Any
 
 import pytest
@@ -73,6 +74,16 @@ def test_what_stands_for_another_changes_the_others_choice(first: Holdings) -> N
     names = [stage["stage"] for stage in found["stages"]]
     assert {"pack@s2", "train@clip-0"} <= set(names)
     assert names.index("select") < names.index("pack@s1") < names.index("dataset") < names.index("train@clip-0")
+
+
+def test_thousands_of_opt_outs_open_each_file_once(first: Holdings) -> None:
+    many = [(kind, f"{number:064x}") for kind in ("url_sha256", "sha256") for number in range(5000)]
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limit[1]))
+    try:
+        assert told(first, *many, ("sha256", sha("picture 1")))["pairs"] == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
 def test_a_recipe_without_the_rule_is_refused(first: Holdings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def test_the_form_says_what_is_meant(text: str, kind: str, digest: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "a b", "ftp://a.test/", "http://", "f" * 63, "../etc", "http://a.test/a b"])
 def test_what_is_nothing_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no URL, domain, sha256, uid or picture file"):
+    with pytest.raises(ValueError, match=r"no URL, domain, sha256(,| or) uid"):
         subjects.parse(text, None, ROOT)
 
 
@@ -47,8 +47,27 @@ def test_a_picture_is_read_as_the_pipeline_reads_it(tmp_path: Path) -> None:
     assert found.kind == "picture"
     assert found.look == phash.perceptual_hash(np.dstack([pixels] * 3))
     path.write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"a picture\.png"):
-        subjects.parse(str(path), "picture", ROOT)
+    assert subjects.parse(str(path), "picture", ROOT) == subjects.Subject(
+        kind="picture", text=str(path), digest=sha("no picture"), look=None
+    )
+    with pytest.raises(ValueError, match="no such file"):
+        subjects.parse(f"{path}.jpg", None, ROOT)
+    with pytest.raises(ValueError, match="a folder"):
+        subjects.parse(str(tmp_path), "picture", ROOT)
+
+
+@pytest.mark.parametrize(
+    ("url", "plain"),
+    [
+        ("HTTP://A.Test:80/1.png#top", "http://a.test/1.png"),
+        ("https://a.test:443/B?q=C", "https://a.test/B?q=C"),
+        ("http://User:Word@A.test:8080/", "http://User:Word@a.test:8080/"),
+        ("http://a.test/1.png/", "http://a.test/1.png/"),
+    ],
+)
+def test_a_link_is_looked_for_as_it_means_the_same(url: str, plain: str) -> None:
+    assert {url, plain} <= subjects.url_spellings(url)
+    assert subjects.url_spellings(plain) == {plain}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +75,7 @@ def test_a_picture_is_read_as_the_pipeline_reads_it(tmp_path: Path) -> None:
     [
         ("http://a.test/1.png", {1}, "url"),
         ("http://a.test/9.png", set(), "url"),
+        ("HTTP://A.test:80/1.png#x", {1}, "url"),
         ("a.test", {1, 2}, "domain"),
         ("b.test", {3, 4}, "domain"),
         ("img.b.test", {3}, "domain"),
