@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from lineage import verify as verifying
 from lineage.__main__ import app
 from lineage.checks.findings import Finding, Report
 from lineage.commands import verify
@@ -51,7 +52,7 @@ def test_a_narrow_table_folds_and_loses_nothing() -> None:
 @pytest.mark.parametrize("state", ["good", "unchecked", "unattested", "broken"])
 def test_strict_wants_all_of_it_here_and_attested(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     report = Report(revision="HEAD", paths=(), findings=(Finding(check="edge", what="a", state=state),))  # type: ignore[arg-type]
-    monkeypatch.setattr(verify.verifying, "verify", lambda *_, **__: report)
+    monkeypatch.setattr(verifying, "verify", lambda *_, **__: report)
     assert isinstance(CliRunner().invoke(app, ["verify"]).exception, ValueError) == (state == "broken")
     assert isinstance(CliRunner().invoke(app, ["verify", "--strict"]).exception, ValueError) == (state != "good")
 
