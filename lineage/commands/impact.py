@@ -76,7 +76,9 @@ def _show(out: Console, told: dict[str, Any]) -> None:
         shown.line(out, "  ", (model["model"], "bold"), f" saw {shown.counted(model['pairs'], 'pair')}, {seen}")
     for path in told["metrics"]:
         shown.line(out, f"  metrics {shown.text(path)}")
-    shown.line(out, f"{shown.counted(len(told['stages']), 'stage')} would rerun, about {told['seconds']:.0f} s:")
+    open_ = sum(not stage["is_certain"] for stage in told["stages"])
+    head = f"{shown.counted(len(told['stages']), 'stage')} would rerun, about {told['seconds']:.0f} s"
+    shown.line(out, head, f", {open_} of them (?) if the choice of pairs changes more:" if open_ else ":")
     shown.line(out, "  ", ", ".join(_stage(stage) for stage in told["stages"]) or "none")
 
 
@@ -86,4 +88,4 @@ def _pairs(told: dict[str, Any]) -> str:
 
 def _stage(stage: dict[str, Any]) -> str:
     cost = "?" if stage["seconds"] is None else f"{stage['seconds']:.0f} s"
-    return f"{stage['stage']} ({cost})"
+    return f"{stage['stage']}{'' if stage['is_certain'] else '?'} ({cost})"

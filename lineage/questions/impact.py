@@ -63,8 +63,9 @@ def impact(held: Holdings, opt_outs: Iterable[OptOut], graph: dag.Dag, costs: Ma
         opt_outs: number; pairs, kept: numbers; by: {kind: pairs}; snapshots: {name: {pairs, kept}}; shards: paths;
         copies: kept pairs of the same bytes under links that are not named; data_set: its digest if one is kept, else
         null; models: [{model, pairs, times, of_all}]; metrics: paths of those that
-        would be computed anew; stages: [{stage, seconds}] that would rerun, in
-        order, `seconds` null where no run is known; seconds: their sum.
+        would be computed anew; stages: [{stage, seconds, is_certain}]
+        that would rerun, in order, `seconds` null where no run is known, `is_certain` false where it depends on what
+        a changed scorer or a freed duplicate lets in; seconds: their sum.
     """
     entries = list(opt_outs)
     who_saw.check(held)
@@ -72,7 +73,8 @@ def impact(held: Holdings, opt_outs: Iterable[OptOut], graph: dag.Dag, costs: Ma
     told = {snapshot: _pairs(held, snapshot, these) for snapshot, these in found.items()}
     kept = {snapshot: [pair for pair in pairs if pair["kept"]] for snapshot, pairs in told.items()}
     models = [seen for name in who_saw.models(held) if (seen := _model(held, name, found))]
-    stages = stages_to_rerun(graph, changes(held, found, told, any(seen["model"] == audit.SCORER for seen in models)))
+    sure, most = changes(held, found, told, any(seen["model"] == audit.SCORER for seen in models))
+    certain, stages = set(stages_to_rerun(graph, sure)), stages_to_rerun(graph, most)
     shards = {f"data/shards/{name}/{pair['shard']}" for name, pairs in kept.items() for pair in pairs}
     by = [BY[number] for these in found.values() for number in these.by_n]
     evaluated = [name.partition("@")[2] for name in stages if name.startswith("evaluate@")]
@@ -87,20 +89,24 @@ def impact(held: Holdings, opt_outs: Iterable[OptOut], graph: dag.Dag, costs: Ma
         "data_set": who_saw.data_set(held) if any(kept.values()) else None,
         "models": models,
         "metrics": [who_saw.METRICS.format(name) for name in evaluated],
-        "stages": [{"stage": name, "seconds": costs.get(name)} for name in stages],
+        "stages": [{"stage": name, "seconds": costs.get(name), "is_certain": name in certain} for name in stages],
         "seconds": round(sum(costs.get(name, 0.0) for name in stages), 1),
     }
 
 
 def changes(
     held: Holdings, found: Mapping[str, Touched], told: Mapping[str, list[dict[str, Any]]], is_scorer_touched: bool
-) -> "Changes":
-    """Returns which files a takedown would change: the rest is made anew with the same bytes, or not at all."""
+) -> tuple["Changes", "Changes"]:
+    """Returns which files a takedown changes for sure, and at most: the rest keeps its bytes, made anew or not."""
     named = {pair["uid"] for pairs in told.values() for pair in pairs}
     lists = {name for name, these in found.items() if len(these.row_n)}
     kept = {name for name, pairs in told.items() if any(pair["kept"] for pair in pairs)}
-    kept |= {name for name in held.snapshots if _stands_for_others(held, name, named)}
-    return Changes(frozenset(lists), frozenset(held.snapshots if is_scorer_touched else kept), is_scorer_touched)
+    freed = {name for name in held.snapshots if _stands_for_others(held, name, named)}
+    most = set(held.snapshots) if is_scorer_touched else kept | freed
+    return (
+        Changes(frozenset(lists), frozenset(kept), is_scorer_touched),
+        Changes(frozenset(lists), frozenset(most), is_scorer_touched),
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -120,7 +120,8 @@ def test_what_is_taken_down_is_in_no_shard_and_no_model_and_is_recorded(project:
     assert foretold["models"][0]["pairs"] == foretold["kept"] == 1
     done = project.run("python", "-m", "flows", "takedown", victim, "--reference", "letter 17")
     rerun = {name for name, number in recorded(project).items() if number != ran[name]}
-    assert {stage["stage"] for stage in foretold["stages"]} == rerun
+    assert {stage["stage"] for stage in foretold["stages"] if stage["is_certain"]} <= rerun
+    assert rerun <= {stage["stage"] for stage in foretold["stages"]}
     assert "TakenDown: 1 pairs, 1 kept before" in done.stdout
     assert set(manifest(project)) == set(before) - {uid}
     seen = pq.read_table(project.folder / "models/clip-0/exposure.parquet", partitioning=None)["uid"].to_pylist()

@@ -72,7 +72,9 @@ def test_what_the_scorer_saw_reruns_everything_after_it(first: Holdings) -> None
 def test_what_stands_for_another_changes_the_others_choice(first: Holdings) -> None:
     found = told(first, ("url_sha256", sha("http://img.b.test/3.png")))
     names = [stage["stage"] for stage in found["stages"]]
-    assert {"pack@s2", "train@clip-0"} <= set(names)
+    certain = {stage["stage"] for stage in found["stages"] if stage["is_certain"]}
+    assert {"pack@s1", "train@clip-0"} <= certain
+    assert {"pack@s2"} <= set(names) - certain
     assert names.index("select") < names.index("pack@s1") < names.index("dataset") < names.index("train@clip-0")
 
 
