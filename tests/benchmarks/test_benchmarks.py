@@ -169,6 +169,14 @@ def test_the_lineage_report_answers_in_the_browser(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_questions_name_the_pairs_that_duckdb_names(tmp_path: Path) -> None:
+    found = run("who_saw", tmp_path, "--rows", "30000", "--rounds", "1", "--questions", "3")
+    (heat,) = found["heats"]
+    assert set(heat["contenders"]) == {"DuckDB", "who-saw", "why"}
+    assert found["facts"]["trail, bytes a row"] > 0
+
+
+@pytest.mark.slow
 def test_losses_are_their_textbook_forms(tmp_path: Path) -> None:
     found = run("losses", tmp_path, "--rows", "1024", "--widths", "16", "--rounds", "1", "--gib", "0.02")
     assert len({case["form"] for case in found["cases"]}) == 7
