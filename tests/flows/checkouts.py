@@ -17,7 +17,7 @@ LISTED = {FIRST: range(30), SECOND: range(25, 40)}
 LAST = pictures.file_name(max(LISTED[SECOND]))
 """A picture that the second snapshot alone lists."""
 WORKTREE = Path(".worktrees") / f"refresh-{SECOND}"
-OF_ONE = {"source", "download", "measure", "embed", "pack"}
+OF_ONE = {"source", "download", "measure", "embed", "pack", "trail"}
 """Stages with an instance a snapshot."""
 GATES = {"max_metric_fall": None}
 """Of so few test rows one more or less is more than a fall that matters; captions are judged as ever."""

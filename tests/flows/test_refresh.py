@@ -48,7 +48,8 @@ def write_rows(project: Project, site: Site, name: str, captions: dict[int, str]
 def contents(project: Project) -> dict[str, bytes]:
     files = [path for path in project.folder.rglob("*") if path.is_file()]
     named = {path.relative_to(project.folder): path for path in files}
-    return {str(name): path.read_bytes() for name, path in named.items() if name.parts[0] not in OWN}
+    mine = {name: path for name, path in named.items() if name.parts[0] not in OWN and "__pycache__" not in name.parts}
+    return {str(name): path.read_bytes() for name, path in mine.items()}
 
 
 def shuffled() -> dict[int, str]:
