@@ -116,7 +116,7 @@ def load(at: Revision) -> Dag:
         ValueError: if dvc.yaml, params.yaml or dvc.lock is missing, or one of them or a .dvc file cannot be read,
             naming the file and the entry.
     """
-    pipeline, params, lock = (_yaml(at, name) for name in ("dvc.yaml", "params.yaml", "dvc.lock"))
+    pipeline, params, lock = (read_yaml(at, name) for name in ("dvc.yaml", "params.yaml", "dvc.lock"))
     for key in sorted(set(pipeline) - {"stages", "metrics", "plots", "artifacts"}):
         raise ValueError(f"dvc.yaml: {key} is not understood by lineage")
     ran = _mapping(lock, "stages", f"dvc.lock in {at}")
@@ -206,7 +206,7 @@ def _instance(name: str, declared: Mapping[str, Any], ran: Any, where: str) -> I
 
 
 def _roots(at: Revision, file: str) -> Iterator[Root]:
-    content, where = _yaml(at, file), f"{file} in {at}"
+    content, where = read_yaml(at, file), f"{file} in {at}"
     wdir = content.get("wdir", ".")
     if not isinstance(wdir, str):
         raise ValueError(f"{where}: wdir: expected a path, found {reprlib.repr(wdir)}")
@@ -281,7 +281,8 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _yaml(at: Revision, name: str) -> dict[str, Any]:
+def read_yaml(at: Revision, name: str) -> dict[str, Any]:
+    """Returns a YAML file of a revision; raises ValueError, naming it, if it is missing or holds no mapping."""
     content = at.read(name)
     if content is None:
         raise ValueError(f"{name}: no such file in {at}")

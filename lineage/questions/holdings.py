@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ruamel.yaml.error import YAMLError
 
 from lineage import dag, digests, edges, files, trace
-from lineage.params import parse_yaml
 
 LOCKED = ("dvc.lock", "dvc.yaml", "params.yaml")
 """What says which outs a revision has."""
@@ -106,8 +104,7 @@ class Holdings:
 
     def params(self) -> Mapping[str, Any]:
         """Returns params.yaml of this revision."""
-        found: Mapping[str, Any] = _yaml(self.revision, "params.yaml", self.revision.read("params.yaml") or b"")
-        return found
+        return dag.read_yaml(self.revision, "params.yaml")
 
     @functools.cached_property
     def _listings(self) -> dict[str, Mapping[str, str] | None]:
@@ -179,7 +176,7 @@ def project(start: Path | None = None) -> Path:
 def _read(revision: dag.Revision, contents: Mapping[str, bytes]) -> dict[str, Any]:
     try:
         lock = yaml.load(contents["dvc.lock"], Loader=Loader)  # noqa: S506 - it makes text, lists and mappings only
-        pipeline, params = (_yaml(revision, name, contents[name]) for name in ("dvc.yaml", "params.yaml"))
+        pipeline, params = (dag.read_yaml(revision, name) for name in ("dvc.yaml", "params.yaml"))
         listed = {name for name, _ in dag.expand(pipeline.get("stages") or {}, params)}
         ran = {name: entry for name, entry in lock["stages"].items() if name in listed}
         outs = {out["path"]: out["md5"] for entry in ran.values() for out in entry.get("outs", ())}
@@ -188,16 +185,6 @@ def _read(revision: dag.Revision, contents: Mapping[str, bytes]) -> dict[str, An
         told = " ".join(str(error).split())
         raise ValueError(f"dvc.lock in {revision}: cannot be read ({type(error).__name__}: {told})") from None
     return {"outs": outs, "snapshots": snapshots}
-
-
-def _yaml(revision: dag.Revision, name: str, content: bytes) -> dict[str, Any]:
-    try:
-        found = parse_yaml(content)
-    except YAMLError as error:
-        raise ValueError(f"{name} in {revision}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{name} in {revision}: expected a mapping")
-    return found
 
 
 def _memory(revision: dag.Revision, contents: Mapping[str, bytes]) -> Path | None:
