@@ -22,6 +22,8 @@ KNOWN = ("seen", "twemoji", "lineart")
 NOVEL = ("novel", "novel_twemoji", "novel_lineart")
 """Test parts whose concepts are held out."""
 PARTS = (TRAIN, *KNOWN, *NOVEL)
+OPTED_OUT = "opted_out.parquet"
+"""The file in a set that counts the rows a takedown took out of it."""
 
 _TEXT = pa.string()
 SET_ROWS = pa.schema(
@@ -101,6 +103,16 @@ def read_part(path: Path) -> list[Row]:
             raise ValueError(f"{path}: row {number}: uid {row['uid']} is not the sha256 of its picture")
         row.update({field: row[field] or "" for field in ("vendor", "subcategory", "category")})
     return sorted(rows, key=lambda row: (row["uid"], row["name"], row["vendor"]))
+
+
+def num_opted_out(source: Path) -> int:
+    """How many rows takedowns took out of a set.
+
+    Raises:
+        ValueError: the file is damaged; names it.
+    """
+    path = source / OPTED_OUT
+    return sum(records.read_table(path, records.OPTED_OUT_OF_SET)["rows"].to_pylist()) if path.is_file() else 0
 
 
 def check_split(parts: dict[str, list[Row]]) -> None:
@@ -205,7 +217,9 @@ def main(source: Path, out: Path, provenance: Path) -> None:
         num_kept = sum(map(len, kept.values()))
         parts = {part: len(rows) for part, rows in kept.items()}
         facts = {"parts": parts, "pixels_of_a_train_picture": same_pixels}
-        this.account(rows_in=num_kept + sum(failed.values()), kept=num_kept, failed=failed, **facts)
+        dropped = {"opt_out": num_opted_out(source)}
+        rows_in = num_kept + sum(failed.values()) + sum(dropped.values())
+        this.account(rows_in=rows_in, kept=num_kept, dropped=dropped, failed=failed, **facts)
         this.publish(made, out)
 
 

@@ -65,6 +65,8 @@ MANIFEST = pa.schema(
     + [("sha256", _TEXT), ("source_sha256", _TEXT)]
 )
 """sha256 is of the bytes in the shard, source_sha256 of those fetched: they differ where pack resizes."""
+OPTED_OUT_OF_SET = pa.schema([("part", _TEXT), ("uid", _TEXT), ("rows", _INT)])
+"""How many rows of a part of an evaluation set were taken down; its uid is of the picture alone."""
 EXPOSURE = pa.schema([("snapshot", _TEXT), ("uid", _TEXT), ("count", _INT)])
 
 

@@ -27,6 +27,8 @@ from tqdm import tqdm
 from lineage import closure, digests, files, orphans, reasons, remote, runs
 
 WORK = Path(".work")
+_SPENT = ".spent"
+"""Suffix of a scratch folder that is to be removed."""
 _MODULES = {
     **dict.fromkeys("source download measure screen embed embed_tests select pack dataset index".split(), "pipelines"),
     **dict.fromkeys("benchmarks scorer train evaluate compare".split(), "cyclip_model"),
@@ -226,7 +228,9 @@ def _scratch(instance: str, key: str) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"another run of {instance} is at work in this checkout; wait for it to end") from None
-        scratch = WORK / f"{instance}-{key}"
+        scratch, any_key = WORK / f"{instance}-{key}", f"{instance}-{'[0-9a-f]' * len(key)}"
+        for spent in WORK.glob(f"{any_key}{_SPENT}"):
+            files.remove(spent)
         scratch.mkdir(exist_ok=True)
         try:
             yield scratch
@@ -234,8 +238,11 @@ def _scratch(instance: str, key: str) -> Iterator[Path]:
             if not any(scratch.iterdir()):
                 scratch.rmdir()
             raise
-        for left in WORK.glob(f"{instance}-{'[0-9a-f]' * len(key)}"):
-            files.remove(left)
+        for left in WORK.glob(any_key):
+            # out of the next run's sight first: one half removed could keep receipts of files that are gone
+            spent = left.with_name(left.name + _SPENT)
+            left.rename(spent)
+            files.remove(spent)
 
 
 def _counted(counts: Mapping[str, int] | None) -> dict[str, int]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cyclip_model import benchmarks
 from cyclip_model.benchmarks import BenchmarksConfig, UndecodableError, decode
-from lineage import digests
+from lineage import digests, records
 from tests.cyclip_model import small_set
 
 CONFIG = BenchmarksConfig(max_pixels=4096)
@@ -46,6 +46,18 @@ def test_the_stage_lays_out_a_benchmark_the_same_way_twice(tmp_path: Path, monke
     counts = json.loads(provenance.read_text())["counts"]
     assert (counts["rows_in"], counts["kept"], counts["failed"]) == (96, 96, {})
     assert counts["parts"]["novel"] == 16
+
+
+def test_rows_that_were_taken_down_are_accounted_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_set.write_params(tmp_path)
+    gone = [{"part": "seen", "uid": "0" * 32, "rows": 2}, {"part": "train", "uid": "1" * 32, "rows": 1}]
+    table = records.rows_table(gone, records.OPTED_OUT_OF_SET)
+    records.write_table(table, small_set.write_set(tmp_path / "data/sets/emoji") / benchmarks.OPTED_OUT)
+    monkeypatch.chdir(tmp_path)
+    provenance = Path("provenance/benchmarks/emoji.json")
+    benchmarks.main(Path("data/sets/emoji"), Path("data/benchmarks/emoji"), provenance)
+    counts = json.loads(provenance.read_text())["counts"]
+    assert (counts["rows_in"], counts["kept"], counts["dropped"]) == (99, 96, {"opt_out": 3})
 
 
 def test_classes_hold_members_of_the_train_part_only(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lineage import digests, runs, stage
+from lineage import digests, files, runs, stage
 from tests.lineage.conftest import ENV
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +133,23 @@ def test_the_scratch_of_a_crash_is_met_again_by_equal_inputs_only() -> None:
     Path("in/x").write_text("1")
     Path("requirements.lock").write_text("numpy==1")
     assert scratch_after_a_crash() != first
+
+
+def test_a_scratch_that_was_half_removed_is_not_met_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def remove_half(path: Path) -> None:
+        (path / "half").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt), audit() as this:
+        (this.scratch / "half").touch()
+        (this.scratch / "receipt of it").touch()
+        finish(this)
+        patched.setattr(files, "remove", remove_half)
+    with audit() as again:
+        assert again.scratch == this.scratch
+        assert list(again.scratch.iterdir()) == []
+        finish(again)
+    assert [path.name for path in Path(".work").iterdir()] == ["audit-all.lock"]
 
 
 def test_two_runs_of_one_instance_do_not_meet() -> None:
