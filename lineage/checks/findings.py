@@ -40,8 +40,8 @@ class Report:
         """Returns the report as plain values.
 
         {revision, paths, checked, not_checkable_here, unattested, broken, by_check: {check: {state: number}},
-        findings: [{check, what, state, problem, remedy}]}: `checked` counts good, unattested and broken ones,
-        `findings` lists all that are not good.
+        rebuilt: [path], findings: [{check, what, state, problem, remedy}]}: `checked` counts good, unattested and
+        broken ones, `rebuilt` lists shards that were asked to be packed anew, `findings` all that are not good.
         """
         counts = Counter(finding.state for finding in self.findings)
         by_check: dict[str, Counter[str]] = {}
@@ -55,6 +55,7 @@ class Report:
             "unattested": counts["unattested"],
             "broken": counts["broken"],
             "by_check": {check: dict(sorted(found.items())) for check, found in sorted(by_check.items())},
+            "rebuilt": [finding.what for finding in self.findings if finding.check == "rebuild"],
             "findings": [dataclasses.asdict(finding) for finding in self.of("broken", "unattested", "unchecked")],
         }
 

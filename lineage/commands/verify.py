@@ -75,11 +75,12 @@ def table(found: list[Finding]) -> Table:
 
 
 def closing(report: Report) -> str:
-    """Returns the line under the table: how many checks there were, and how they ended."""
+    """Returns the line under the table: how many checks there were, how they ended, and what was packed anew."""
     counts = report.as_json()
+    rebuilt = "".join(f"; packed anew: {path}" for path in counts["rebuilt"])
     return (
         f"{report.revision}: {counts['checked']} checked, {counts['not_checkable_here']} not checkable here, "
-        f"{counts['unattested']} unattested, {counts['broken']} broken"
+        f"{counts['unattested']} unattested, {counts['broken']} broken{rebuilt}"
     )
 
 

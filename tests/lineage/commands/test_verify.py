@@ -57,6 +57,13 @@ def test_strict_wants_all_of_it_here_and_attested(state: str, monkeypatch: pytes
     assert isinstance(CliRunner().invoke(app, ["verify", "--strict"]).exception, ValueError) == (state != "good")
 
 
+def test_the_shard_that_was_packed_anew_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = Finding(check="rebuild", what="data/shards/s1/train/00002.tar")
+    report = Report(revision="the working tree", paths=(), findings=(packed,))
+    monkeypatch.setattr(verifying, "verify", lambda *_, **__: report)
+    assert "; packed anew: data/shards/s1/train/00002.tar\n" in CliRunner().invoke(app, ["verify"]).stdout
+
+
 def test_the_command_line_lists_its_questions() -> None:
     shown = CliRunner().invoke(app, ["--help"]).stdout
     for question in ("trace", "verify"):
@@ -81,7 +88,8 @@ class TestOnAProject:
         assert len(content["revision"]) == 12
         assert content["findings"] == []
         assert set(content) == {
-            *("revision", "paths", "checked", "not_checkable_here", "unattested", "broken", "by_check", "findings")
+            *("revision", "paths", "checked", "not_checkable_here", "unattested", "broken", "by_check", "rebuilt"),
+            "findings",
         }
 
     def test_something_broken_is_one_line_and_status_1(self, victim: Path) -> None:
