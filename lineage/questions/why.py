@@ -1,5 +1,6 @@
 """The whole trail of one pair, in order: from its row in the list to how often each model was trained on it."""
 
+import functools
 import json
 import os
 import subprocess
@@ -153,11 +154,15 @@ def _exposure(held: Holdings, snapshot: str, row: int) -> Step:
 
 def _store(root: Path) -> Path:
     """Returns the store of what was fetched: CLIPLINE_STORE, or `store` at the main checkout."""
-    if named := os.environ.get("CLIPLINE_STORE"):
-        return Path(named)
+    named = os.environ.get("CLIPLINE_STORE")
+    return Path(named) if named else _main_checkout(root) / "store"
+
+
+@functools.cache
+def _main_checkout(root: Path) -> Path:
     command = ["git", "rev-parse", "--path-format=absolute", "--git-common-dir"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    return (Path(done.stdout.strip()).parent if done.returncode == 0 else root) / "store"
+    return Path(done.stdout.strip()).parent if done.returncode == 0 else root
 
 
 def _parsed(value: Any) -> Any:
