@@ -64,6 +64,7 @@ def takedown(
     optouts: Annotated[list[str], typer.Argument(help="URLs, hashes, picture files, or files with one of them a line")],
     kind: Annotated[str | None, typer.Option(help="url, host, sha256, phash or picture; a host must say so")] = None,
     reference: Annotated[str, typer.Option(help="what the request is known by")] = "",
+    evaluation_sets: Annotated[str, typer.Option(help="purge or keep: whether they lose the pictures, too")] = "purge",
     only_impact: Annotated[bool, typer.Option("--only-impact", help="only show what would be touched")] = False,
     is_pushed: IsPushed = False,
     max_parallel: Parallel = 2,
@@ -72,8 +73,9 @@ def takedown(
     """Takes pictures out of every snapshot, shard and model, and proves it."""
     from flows.takedown import takedown as flow
 
-    words = {"kind": kind, "reference": reference, "only_impact": only_impact, "push": {"data": is_pushed}}
-    _run(flow, optouts=optouts, **words, max_parallel=max_parallel, on_busy=_busy(is_refused))
+    words = {"kind": kind, "reference": reference, "evaluation_sets": evaluation_sets, "only_impact": only_impact}
+    pushed = {"data": is_pushed}
+    _run(flow, optouts=optouts, **words, push=pushed, max_parallel=max_parallel, on_busy=_busy(is_refused))
 
 
 @app.command()

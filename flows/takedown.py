@@ -2,9 +2,9 @@
 
     python -m flows takedown letter-17.txt --reference "letter 17"
 
-Roots alone are changed: data/optouts.parquet and the URL lists; DVC makes the rest of them. The store is purged last,
-when the main checkout has the new revision: a takedown that ends before it has lost nothing, and one that ends within
-it is ended by the next run, whatever that takes down.
+Roots alone are changed: data/optouts.parquet, evaluation sets and URL lists; DVC makes the rest of them. The store is
+purged last, when the main checkout has the new revision: a takedown that ends before it has lost nothing, and one that
+ends within it is ended by the next run, whatever that takes down.
 """
 
 import datetime
@@ -43,13 +43,15 @@ _LEFT = (
     "a backup that has the old data can check them out, and copies outside of this repository are out of its reach."
 )
 """What a takedown cannot or does not do by itself."""
+Sets = Literal["purge", "keep"]
 
 
 @flow(name="takedown", flow_run_name="takedown {reference}", validate_parameters=True)
-def takedown(
+def takedown(  # noqa: PLR0913 - each is a field of the form
     optouts: Annotated[list[Annotated[str, Field(min_length=1, max_length=4096)]], Field(min_length=1)],
     kind: Literal["url", "host", "sha256", "phash", "picture"] | None = None,
     reference: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")] = "",
+    evaluation_sets: Sets = "purge",
     only_impact: bool = False,
     push: Push = Push(),  # noqa: B008 - frozen, and a part of the form
     max_parallel: Annotated[int, Field(ge=1, le=64)] = 2,
@@ -63,6 +65,7 @@ def takedown(
         optouts: URLs, hashes, picture files, or files with one of them a line; only hashes of them are stored.
         kind: what every entry is; recognised by its form if empty.
         reference: what the request is known by, for the record and the commit; no personal data.
+        evaluation_sets: whether evaluation sets lose the pictures, too, or stay as they are.
         only_impact: only show what would be touched.
         push: where to push DVC's data and the commit.
         max_parallel: stages side by side at most.
@@ -76,7 +79,8 @@ def takedown(
     Raises:
         BusyError: another flow is at work and `on_busy` is `refuse`.
         StagesFailedError: a stage failed; the worktree is kept, and the next run of the same entries goes on in it.
-        ValueError: for an entry that is no opt-out, or where something remains after the rebuild, naming the places.
+        ValueError: for an entry that is no opt-out, where a part of an evaluation set would lose its last row, or where
+            something remains after the rebuild, naming the places.
     """
     main, log = repository.at(checkout), get_run_logger()
     repository.refuse_detached(main)
@@ -84,28 +88,28 @@ def takedown(
         publishing.check(main, push)
         repository.finish_taken(main, _PREFIX, log.info)
         if not only_impact:
-            purge_store(main)  # where an earlier run was killed before it could
+            purge("store", main)  # where an earlier run was killed before it could
         new = new_opt_outs(main, optouts, kind)
-        named, found = show_impact(main, new)
+        named, found = show_impact(main, new, evaluation_sets)
         if only_impact or not new.num_rows:
             name = "Impact" if new.num_rows else "NothingNew"
-            return Completed(name=name, message=f"{new.num_rows} new opt-outs name {found['pairs']} pairs")
+            return Completed(name=name, message=f"{new.num_rows} new opt-outs name {_named(found)}")
         branch = f"{_PREFIX}{_name(new)}"
         tree = repository.worktree(main, branch, log.info)
         bring_data(tree, force=True)
         add_opt_outs(tree, new)
-        purge_lists(tree)
+        if evaluation_sets == "purge":
+            purge("sets", tree)  # before the lists: then data/raw is what they are compared with
+        purge("lists", tree)
         reproduce(checkout=str(tree.root), max_parallel=max_parallel, stage_timeout_s=stage_timeout_s)
-        looked_for = prove(main, tree, named)
+        looked_for = prove(main, tree, named, evaluation_sets)
         record(tree, new, found, reference)
         try:
             moved = publishing.take(main, tree, branch, _message(reference, new, found), push)
         except HeldError as held:
             return Failed(name="Held", message=f"{held}. It is kept in {tree.root}")
         end(main, looked_for)
-    return Completed(
-        name="TakenDown", message=f"{found['pairs']} pairs, {found['kept']} kept before; commit {moved[:12]}"
-    )
+    return Completed(name="TakenDown", message=f"{_named(found)}, {found['kept']} kept before; commit {moved[:12]}")
 
 
 def new_opt_outs(main: Checkout, entries: list[str], kind: str | None) -> pa.Table:
@@ -143,52 +147,60 @@ def add_opt_outs(tree: Checkout, new: pa.Table) -> None:
 
 
 @task(task_run_name="impact")
-def show_impact(main: Checkout, new: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
-    """Publishes what opt-outs touch in the main checkout, and returns it: impact.TOUCHED and impact.summary."""
-    from pipelines import impact  # late: reads tables
+def show_impact(main: Checkout, new: pa.Table, evaluation_sets: Sets) -> tuple[pa.Table, dict[str, Any]]:
+    """Publishes what opt-outs touch in the main checkout, and returns it: impact.TOUCHED and impact.summary.
+
+    The summary has `sets`, too: {set: {part: rows that are to go}}.
+
+    Raises:
+        ValueError: as sets_purge.find.
+    """
+    from pipelines import impact, sets_purge  # late: reads tables
 
     table = main.root / _NEW
     records.write_table(new, table)
-    named = impact.touched(main.root, table)
-    table.unlink()
-    found = impact.summary(main.root, named)
+    try:
+        named = impact.touched(main.root, table)
+        going = sets_purge.find(main.root, named, table) if evaluation_sets == "purge" else {}
+    finally:
+        table.unlink()
+    found = impact.summary(main.root, named) | {"sets": sets_purge.counts(going)}
     models = [{"model": model, **saw} for model, saw in found["models"].items()]
     create_table_artifact(
         models or [{"model": "none", "pairs": 0, "times": 0}],
         key=artifacts.key("takedown-models", main.root),
         description=f"{found['pairs']} pairs are named, {found['kept']} of them kept, in {len(found['shards'])} "
-        f"shards; {found['copies']} kept pairs have the same bytes under links that are not named",
+        f"shards; {found['copies']} kept pairs have the same bytes under links that are not named; rows of evaluation "
+        f"sets: {found['sets'] or 'none'}",
     )
     rows = named.slice(0, _MOST_ROWS).to_pylist() or [{"snapshot": "none"}]
     create_table_artifact(rows, key=artifacts.key("takedown-pairs", main.root), description="Pairs that are named")
     return named, found
 
 
-@task(task_run_name="URL lists")
-def purge_lists(tree: Checkout) -> None:
-    """Takes what is opted out out of the worktree's URL lists; done already, it changes nothing."""
-    process.run(process.python("pipelines.purge", "lists"), tree.root, get_run_logger().info)
+@task(task_run_name="purge {what}")
+def purge(what: Literal["sets", "lists", "store"], where: Checkout) -> None:
+    """Takes what a checkout has as opted out out of its evaluation sets, its URL lists, or the store.
 
-
-@task(task_run_name="store")
-def purge_store(main: Checkout) -> None:
-    """Takes what the main checkout has as tombstones out of the store; done already, it changes nothing."""
-    process.run(process.python("pipelines.purge", "store"), main.root, get_run_logger().info)
+    Done already, it changes nothing. The store loses what the checkout has as tombstones.
+    """
+    process.run(process.python("pipelines.purge", what), where.root, get_run_logger().info)
 
 
 @task(task_run_name="proof: nothing remains")
-def prove(main: Checkout, tree: Checkout, named: pa.Table) -> Any:
+def prove(main: Checkout, tree: Checkout, named: pa.Table, evaluation_sets: Sets) -> Any:
     """Looks through what was rebuilt for anything that was taken down, and returns what to look for in the store.
 
     Raises:
         ValueError: naming each place where something remains.
     """
-    from pipelines import impact, traces
+    from pipelines import impact, sets_purge, traces
 
-    looked_for = traces.between(main.root, tree.root)
+    stay = sets_purge.names(tree.root) if evaluation_sets == "keep" else sets_purge.elsewhere(tree.root)
+    looked_for = traces.between(main.root, tree.root, stay)
     if looked_for.num_in_sets:
-        told = "%d pictures that are taken down are an evaluation set's, too: what is in data/sets stays as it is"
-        get_run_logger().warning(told, looked_for.num_in_sets)
+        told = "%d pictures that are taken down are an evaluation set's, too: what is in %s stays as it is"
+        get_run_logger().warning(told, looked_for.num_in_sets, ", ".join(f"data/sets/{name}" for name in stay))
     places = list(impact.remains(tree.root, named, looked_for))
     lines = [f"- {place}" for place in places] or ["Nothing was found."]
     looked = (
@@ -227,7 +239,7 @@ def end(main: Checkout, looked_for: Any) -> None:
     Raises:
         ValueError: naming each place where something remains.
     """
-    purge_store(main)
+    purge("store", main)
     prove_taken(main, looked_for)
     get_run_logger().info("%s", _LEFT)
 
@@ -276,6 +288,11 @@ def _read(path: Path) -> list[dict[str, str]]:
 
 
 def _message(reference: str, new: pa.Table, found: dict[str, Any]) -> str:
-    head = f"Take down {found['pairs']} pairs" + (f": {reference}" if reference else "")
+    head = f"Take down {_named(found)}" + (f": {reference}" if reference else "")
     models = ", ".join(found["models"]) or "no model"
     return f"{head}\n\n{new.num_rows} opt-outs; {found['kept']} pairs had been kept; seen by {models}.\n"
+
+
+def _named(found: dict[str, Any]) -> str:
+    num_rows = sum(sum(parts.values()) for parts in found["sets"].values())
+    return f"{found['pairs']} pairs" + (f" and {num_rows} rows of evaluation sets" if num_rows else "")

@@ -36,7 +36,7 @@ def touched(root: Path, optouts: Path) -> pa.Table:
     sources = Sources(
         optouts=optouts, sets=(), **dict.fromkeys(("scores", "concepts", "benchmarks", "test_embeddings"), optouts)
     )
-    rule = OptOut(max_distance=_max_distance(root))
+    rule = OptOut(max_distance=max_distance(root))
     found = [TOUCHED.empty_table()]
     for snapshot in params.names("snapshots", root / "params.yaml"):
         folder = root / "data" / "signals" / snapshot
@@ -151,8 +151,12 @@ def _num_copies(root: Path, named: pa.Table) -> int:
     return number
 
 
-def _max_distance(root: Path) -> int:
-    """Returns how far a look may be from an opted-out one, as the recipe of select has it."""
+def max_distance(root: Path) -> int:
+    """Returns how far a look may be from an opted-out one, as the recipe of select has it.
+
+    Raises:
+        ValueError: if there is no rule opt_out.
+    """
     recipe = params.read(root / "params.yaml").get("select", {}).get("rules", [])
     found = [rule["max_distance"] for rule in recipe if rule.get("rule") == "opt_out"]
     if not found:

@@ -1,11 +1,13 @@
-"""What was opted out, taken out of what keeps it in the clear: the URL lists and the store of what was fetched.
+"""What was opted out, taken out of what keeps it in the clear: evaluation sets, URL lists and the store.
 
+    python -m pipelines.purge sets
     python -m pipelines.purge lists
     python -m pipelines.purge store
 
-`lists` takes the rows that data/optouts.parquet names out of every snapshot's list, keeps their hashes beside it, and
-gives the list to DVC; `dvc repro` then makes tombstones of them. `store`, after that, takes out of the store what was
-fetched for rows that are tombstones. Flow takedown runs both. Each may be killed at any point and run again.
+`sets` takes the pictures of what data/optouts.parquet names out of the evaluation sets, as long as data/raw has them to
+compare with. `lists` takes the rows that it names out of every snapshot's list and keeps their hashes beside it. Both
+give what they changed to DVC; `dvc repro` then makes tombstones. `store`, after that, takes out of the store what was
+fetched for rows that are tombstones. Flow takedown runs all three. Each may be killed at any point and run again.
 """
 
 import logging
@@ -19,7 +21,7 @@ import pyarrow.compute as pc
 import typer
 
 from lineage import digests, params, records, stage
-from pipelines import impact, roots
+from pipelines import impact, roots, sets_purge
 from pipelines.lists import purge as list_purge
 from pipelines.lists import tombstones
 from pipelines.lists.descriptions import DESCRIPTION
@@ -32,6 +34,13 @@ from pipelines.web import store as stores
 logger = logging.getLogger("clipline")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+
+@app.command()
+def sets() -> None:
+    """Takes the pictures of what is opted out out of the evaluation sets; `dvc repro` goes on from there."""
+    with stage.user_errors():
+        sets_purge.purge()
 
 
 @app.command()
@@ -58,7 +67,7 @@ def purge_lists() -> None:
     max_url_chars = params.load("source", SourceConfig).max_url_chars
     for snapshot in params.names("snapshots"):
         folder = LISTS / snapshot
-        if not _is_ours(folder):
+        if not roots.is_ours(folder, DESCRIPTION):
             logger.warning("%s: the list of %s cannot be purged from here: it lies elsewhere", folder, snapshot)
             continue
         uids = named.filter(pc.equal(named["snapshot"], snapshot))["uid"].to_pylist()
@@ -114,20 +123,6 @@ def opted_out_of(path: Path, uids: Iterator[str] | list[str]) -> OptedOut:
 def _values(path: Path, kind: str) -> frozenset[str]:
     table = records.read_table(path, records.OPTOUTS)
     return frozenset(table.filter(pc.equal(table["kind"], kind))["value"].to_pylist())
-
-
-def _is_ours(folder: Path) -> bool:
-    """Returns whether a list is one that DVC keeps for us, not one that lies elsewhere and is merely referenced.
-
-    Raises:
-        ValueError: if it is, but is not in the workspace.
-    """
-    tracked = folder.with_name(f"{folder.name}.dvc")
-    if not tracked.is_file() or "deps" in params.parse_yaml(tracked.read_text(encoding="utf-8")):
-        return False
-    if not (folder / DESCRIPTION).is_file():
-        raise ValueError(f"{folder}: not in the workspace; `dvc pull {tracked}` brings it")
-    return True
 
 
 def _tombstone_uids() -> list[str]:

@@ -202,6 +202,23 @@ def recorded(path: Path) -> str | None:
     return md5
 
 
+def is_ours(folder: Path, holding: str) -> bool:
+    """Returns whether a list or set is one that DVC keeps for us, not one that lies elsewhere and is merely referenced.
+
+    Args:
+        holding: the name of a file that every such folder has.
+
+    Raises:
+        ValueError: if it is, but is not in the workspace.
+    """
+    tracked = folder.with_name(f"{folder.name}.dvc")
+    if not tracked.is_file() or "deps" in params.parse_yaml(tracked.read_text(encoding="utf-8")):
+        return False
+    if not (folder / holding).is_file():
+        raise ValueError(f"{folder}: not in the workspace; `dvc pull {tracked}` brings it")
+    return True
+
+
 def _put(path: Path, write: Callable[[Path], None]) -> None:
     """Writes a root, and gives it to DVC unless it has just these bytes."""
     write(path)

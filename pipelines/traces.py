@@ -2,7 +2,8 @@
 
 Looked for is what the rows of a project say that its next revision has as tombstones. Parquet, gzip and zstd are
 unpacked first. A text that a row that stays has, too, or an evaluation set, or the code, is not told from theirs and
-is not looked for; nor is one of less than MIN_BYTES, nor a picture that a row that stays or an evaluation set has.
+is not looked for; nor is one of less than MIN_BYTES, nor a picture that a row that stays has, or an evaluation set that
+was not purged.
 """
 
 import contextlib
@@ -57,7 +58,7 @@ class Traces:
     num_shared: int = 0
     """URLs and captions that are not looked for, because they stand elsewhere by right."""
     num_in_sets: int = 0
-    """Pictures that are not looked for, because they are an evaluation set's, too."""
+    """Pictures that are not looked for, because an evaluation set that was not purged has them, too."""
 
     def __str__(self) -> str:
         """Returns what is looked for in words."""
@@ -67,8 +68,11 @@ class Traces:
         )
 
 
-def between(before: Path, after: Path) -> Traces:
+def between(before: Path, after: Path, sets: Iterable[str] = ()) -> Traces:
     """Returns what to look for after a project's next revision, `after`, has taken rows down.
+
+    Args:
+        sets: evaluation sets that were not purged.
 
     Raises:
         FileNotFoundError, ValueError: if source or raw data of either are missing or damaged.
@@ -97,7 +101,7 @@ def between(before: Path, after: Path) -> Traces:
         pictures=list(pictures.values()),
         num_shared=len(urls | captions) - len(alone),
     )
-    return _without_sets(found, [after / name for name in _SETS])
+    return _without_sets(found, [after / name / of for name in _SETS for of in sets])
 
 
 def search(traces: Traces, places: Iterable[Path], leave_out: Collection[Path] = ()) -> Iterator[tuple[Path, str]]:

@@ -6,6 +6,7 @@ that there were, without those that went.
 
 import dataclasses
 import functools
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -14,16 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lineage import digests, files, records
-from pipelines import lists, source
+from pipelines import lists, parquet_rows, source
 from pipelines.lists import descriptions, formats, spans, tombstones
 from pipelines.lists.descriptions import ListDescription
 
 _BOM = b"\xef\xbb\xbf"
 _URL = re.compile(r"https?://[^\s\"'<>,|]+", re.IGNORECASE)
-_CODECS = {"UNCOMPRESSED": "none", "LZ4_RAW": "lz4"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,28 +155,14 @@ def _write_text(path: Path, made: Path, format: str, goes: spans.Goes, *, requot
 
 
 def _write_parquet(path: Path, made: Path, description: ListDescription, goes: spans.Goes) -> None:
-    """Writes a parquet file row group by row group; a row is what its URL column says, whatever its encoding."""
-    with pq.ParquetFile(path) as file:
-        column, codec = description.columns["url"], "snappy"
-        if file.num_row_groups:
-            name = file.metadata.row_group(0).column(0).compression
-            codec = _CODECS.get(name, name.lower())
-        with pq.ParquetWriter(made, file.schema_arrow, compression=codec) as writer:
-            number = 0
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group)
-                urls = chain.from_iterable(map(lists.text_values, table[column].chunks))
-                stays = [not goes(place, str(url)) for place, url in enumerate(urls, number + 1)]
-                number += table.num_rows
-                writer.write_table(_compacted(table.filter(pa.array(stays, pa.bool_()))))
+    """Writes a parquet file; a row is what its URL column says, whatever its encoding."""
+    column, numbers = description.columns["url"], itertools.count(1)
 
+    def judged(group: pa.Table) -> list[bool]:
+        urls = chain.from_iterable(map(lists.text_values, group[column].chunks))
+        return [goes(next(numbers), str(url)) for url in urls]
 
-def _compacted(table: pa.Table) -> pa.Table:
-    """Returns a table whose dictionaries hold nothing but what stands in it: filtering leaves them whole."""
-    for place, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(place, field, table.column(place).cast(field.type.value_type).cast(field.type))
-    return table
+    parquet_rows.drop(path, made, judged)
 
 
 def _with_width(description: ListDescription, path: Path) -> ListDescription:

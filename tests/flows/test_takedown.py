@@ -14,13 +14,13 @@ import yaml
 from lineage import digests, records
 from tests.flows import checkouts, pictures
 from tests.flows.pictures import Site
+from tests.flows.searching import holding
 from tests.flows.server import PrefectServer
 from tests.project import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
-PLACES = ("data", "models", "results", "report", "provenance", "runs", "store", ".work", ".worktrees")
 OTHER_HOST = "127.0.0.2"
 WEB, ELSEWHERE = range(25, 32), range(40, 46)
 """Pictures of the second snapshot: some of the first one's host, some of another's."""
@@ -51,26 +51,6 @@ def project(
     made.commit("two snapshots")
     made.env |= server.env
     return made
-
-
-def forms(path: Path) -> bytes:
-    """Returns a file's bytes, and what they unpack to."""
-    content = path.read_bytes()
-    if path.suffix == ".parquet":
-        rows = pq.ParquetFile(path).read().to_pylist()
-        return content + "\n".join(str(value) for row in rows for value in row.values()).encode()
-    return content + (gzip.decompress(content) if path.suffix == ".gz" and content else b"")
-
-
-def holding(folder: Path, wanted: dict[str, bytes], places: tuple[str, ...] = PLACES) -> dict[str, list[str]]:
-    """Returns {what: files} of things that stand somewhere below a folder."""
-    found: dict[str, list[str]] = {}
-    for path in sorted(path for place in places for path in (folder / place).rglob("*") if path.is_file()):
-        content = forms(path)
-        for name, needle in wanted.items():
-            if needle in content:
-                found.setdefault(name, []).append(str(path.relative_to(folder)))
-    return found
 
 
 def runs(project: Project, stage: str) -> list[str]:
