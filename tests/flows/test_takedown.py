@@ -3,7 +3,6 @@
 import gzip
 import json
 import shutil
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,14 +15,28 @@ from tests.flows import checkouts, pictures
 from tests.flows.pictures import Site
 from tests.flows.searching import holding
 from tests.flows.server import PrefectServer
+from tests.flows.two_snapshots import (
+    ELSEWHERE,
+    MORE,
+    OTHER_HOST,
+    STAYS,
+    WEB,
+    check_counts,
+    check_set,
+    drawn,
+    live,
+    manifest,
+    named,
+    recorded,
+    runs,
+    set_parts,
+    told_of,
+    tombstones,
+    write_in_set,
+)
 from tests.project import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-
-
-OTHER_HOST = "127.0.0.2"
-WEB, ELSEWHERE = range(25, 32), range(40, 46)
-"""Pictures of the second snapshot: some of the first one's host, some of another's."""
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +54,9 @@ def project(
 ) -> Project:
     """A copy with a second snapshot, jsonl packed with gzip; the tests below go on from each other."""
     made = checkouts.copy(base, tmp_path_factory.mktemp("takedown"))
+    pictures.write(site.folder, MORE)
+    write_in_set(made.folder / "data/sets/emoji", site.folder)
+    made.run("python", "-m", "dvc", "add", "--quiet", "data/sets/emoji")
     listed = [(f"{site.base}/{pictures.file_name(n)}", pictures.caption(n)) for n in WEB]
     listed += [(f"{elsewhere.base}/{pictures.file_name(n)}", pictures.caption(n)) for n in ELSEWHERE]
     lines = [json.dumps({"url": url, "caption": caption}) for url, caption in listed]
@@ -51,31 +67,6 @@ def project(
     made.commit("two snapshots")
     made.env |= server.env
     return made
-
-
-def runs(project: Project, stage: str) -> list[str]:
-    """Returns the instances of a stage's run records, in order."""
-    lines = (project.folder / "runs" / f"{stage}.jsonl").read_text().splitlines()
-    return [json.loads(line)["instance"] for line in lines]
-
-
-def recorded(project: Project) -> dict[str, int]:
-    """Returns {stage instance: number of its run records}."""
-    names = (path.stem for path in (project.folder / "runs").glob("*.jsonl") if path.stem != "takedown")
-    found = (stage if of == "all" else f"{stage}@{of}" for stage in names for of in runs(project, stage))
-    return Counter(found)
-
-
-def manifest(project: Project) -> dict[str, str]:
-    """Returns {uid: sha256 of the picture} of what is packed."""
-    table = pq.read_table(project.folder / "data/shards/s1/manifest.parquet", partitioning=None)
-    return dict(zip(table["uid"].to_pylist(), table["source_sha256"].to_pylist(), strict=True))
-
-
-def live(project: Project, snapshot: str) -> dict[str, str]:
-    """Returns {URL: uid} of the rows of a snapshot that were not taken down."""
-    table = records.read_table(project.folder / "data/source" / snapshot / "source.parquet", records.SOURCE)
-    return {row["url"]: row["uid"] for row in table.to_pylist() if row["url"] is not None}
 
 
 def one_of_the_first_alone(project: Project) -> tuple[str, str]:
@@ -120,36 +111,35 @@ def test_what_is_taken_down_is_in_no_shard_and_no_model_and_is_recorded(project:
 def test_of_urls_and_a_host_nothing_is_left_but_in_the_old_revision(
     project: Project, site: Site, elsewhere: Site
 ) -> None:
-    all_urls = {n: f"{site.base}/{pictures.file_name(n)}" for n in checkouts.LISTED["s1"]}
-    numbers = [n for n, url in all_urls.items() if url in live(project, "s1")]
-    urls = {n: all_urls[n] for n in (*numbers[:2], WEB[2])}
+    urls = drawn(project, site)
     letter, hosts = (project.folder.parent / name for name in ("letter.txt", "hosts.parquet"))
-    letter.write_text("\n".join([*urls.values(), f"{site.base}/missing.png"]) + "\n")
+    letter.write_text("\n".join(urls) + "\n")
     row = {"kind": "host_sha256", "value": digests.sha256_bytes(OTHER_HOST.encode())}
     records.write_table(records.rows_table([row], records.OPTOUTS), hosts)
-    wanted = {f"url {n}": url.encode() for n, url in urls.items()}
-    wanted |= {"url missing": b"/missing.png", "host": OTHER_HOST.encode()}
-    wanted |= {f"caption {n}": pictures.caption(n).encode() for n in (*urls, *ELSEWHERE)}
-    contents = {n: (site.folder / pictures.file_name(n)).read_bytes() for n in urls}
-    contents |= {n: (elsewhere.folder / pictures.file_name(n)).read_bytes() for n in ELSEWHERE}
-    wanted |= {f"picture {n}": content for n, content in contents.items()}
-    wanted |= {f"half of picture {n}": content[len(content) // 2 :] for n, content in contents.items()}
+    gone, numbers = named(project, urls), [int(Path(url).stem) for url in urls if "missing" not in url]
+    assert min(map(len, gone.values())) > len(ELSEWHERE), "of both snapshots"
+    wanted = {f"url {url}": url.encode() for url in urls} | {"host": OTHER_HOST.encode()}
+    for number in (*numbers, *ELSEWHERE):
+        wanted |= told_of(number, elsewhere.folder if number in ELSEWHERE else site.folder)
     assert set(holding(project.folder, wanted)) == set(wanted)
     head, before = project.run("git", "rev-parse", "HEAD").stdout.strip(), manifest(project)
     counts = {stage: runs(project, stage).count("s1") for stage in ("source", "download")}
-    evaluated = len(runs(project, "evaluate"))
+    evaluated, metrics = len(runs(project, "evaluate")), (project.folder / "results/clip-0/metrics.json").read_bytes()
+    taken_before, parts = tombstones(project), set_parts(project, "data/sets/emoji")
     shutil.copytree(project.folder / "store", project.folder.parent / "store before")
 
     done = project.run("python", "-m", "flows", "takedown", str(letter), str(hosts))
-    assert "TakenDown: 11 pairs" in done.stdout
+    assert f"TakenDown: {sum(map(len, gone.values()))} pairs and 5 rows of evaluation sets" in done.stdout
     assert "dvc gc --workspace" in done.stdout + done.stderr
     assert "0 URLs asked of the web" in done.stdout + done.stderr
     assert holding(project.folder, wanted) == {}
     assert all(runs(project, stage).count("s1") == number + 1 for stage, number in counts.items())
     assert len(runs(project, "evaluate")) == evaluated + 1, "metrics are of the new models"
+    assert (project.folder / "results/clip-0/metrics.json").read_bytes() != metrics
     assert project.run("git", "status", "--porcelain").stdout == ""
     assert project.repro() == []
-    check_counts(project)
+    check_counts(project, {name: uids | taken_before[name] for name, uids in gone.items()})
+    check_set(project, site, parts)
 
     lock = yaml.safe_load(project.run("git", "show", f"{head}:dvc.lock").stdout)
     (out,) = [out for out in lock["stages"]["pack@s1"]["outs"] if out["path"] == "data/shards/s1"]
@@ -160,21 +150,14 @@ def test_of_urls_and_a_host_nothing_is_left_but_in_the_old_revision(
     assert set(old["uid"].to_pylist()) == set(before), "the old revision tells its own story"
 
 
-def check_counts(project: Project) -> None:
-    """Asserts that every row of both lists is accounted for, those taken down as tombstones."""
-    for name, num_gone in (("s1", 5), ("s2", 7)):
-        told = {
-            stage: json.loads((project.folder / f"provenance/{stage}/{name}.json").read_text())["counts"]
-            for stage in ("source", "download", "measure")
-        }
-        gone = records.read_table(project.folder / "data/lists" / name / "opted_out.parquet")
-        assert gone.num_rows == num_gone
-        rows = records.read_table(project.folder / "data/source" / name / "source.parquet", records.SOURCE)
-        empty = [row for row in rows.to_pylist() if row["url"] is None]
-        assert [{name: row[name] for name in gone.column_names} for row in empty] == gone.to_pylist()
-        assert {name for row in empty for name, value in row.items() if value is not None} == set(gone.column_names)
-        assert rows.num_rows == told["source"]["kept"] == told["download"]["rows_in"] == told["measure"]["rows_in"]
-        assert told["download"]["failed"]["opt_out"] == told["measure"]["failed"]["opt_out"] == num_gone
+def test_sets_that_are_to_stay_do_and_it_is_told(project: Project, site: Site) -> None:
+    copied, url = checkouts.copy(project, project.folder.parent / "kept"), f"{site.base}/{pictures.file_name(STAYS)}"
+    before = set_parts(copied, "data/sets/emoji")
+    done = copied.run("python", "-m", "flows", "takedown", url, "--evaluation-sets", "keep")
+    assert "TakenDown: 1 pairs, " in done.stdout
+    assert "an evaluation set's, too: what is in data/sets/emoji stays as it is" in done.stdout + done.stderr
+    assert set_parts(copied, "data/sets/emoji") == before
+    assert holding(copied.folder, {"url": url.encode()}) == {}
 
 
 def test_a_purge_of_the_store_that_was_cut_off_is_ended_by_the_next_run(project: Project) -> None:

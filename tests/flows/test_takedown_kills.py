@@ -12,7 +12,7 @@ from tests.flows import checkouts, pictures
 from tests.flows.pictures import Site
 from tests.flows.searching import holding
 from tests.flows.server import PrefectServer, at_work, until
-from tests.flows.test_takedown import live, runs
+from tests.flows.two_snapshots import live, runs
 from tests.project import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

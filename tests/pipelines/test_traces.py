@@ -125,7 +125,7 @@ def test_the_code_and_the_evaluation_sets_have_their_words_by_right(tmp_path: Pa
         (after / name).parent.mkdir(parents=True)
         (after / name).write_text(f"words {pair.caption} words")
     (after / "data/sets/emoji/pictures.bin").write_bytes(b"x" + (GONE[3].picture or b"") + b"x")
-    found = traces.between(before, after)
+    found = traces.between(before, after, ["emoji"])
     assert found.num_in_sets == 1
     assert {picture.num_bytes for picture in found.pictures} == {
         len(pair.picture or b"") for pair in (GONE[0], GONE[2], GONE[4])
@@ -133,6 +133,18 @@ def test_the_code_and_the_evaluation_sets_have_their_words_by_right(tmp_path: Pa
     assert GONE[0].caption not in found.captions
     assert GONE[1].caption not in found.captions
     assert GONE[2].caption in found.captions
+
+
+def test_in_a_set_that_was_purged_a_picture_is_found(tmp_path: Path) -> None:
+    before = write_project(tmp_path / "before", GONE, [], [])
+    after = write_project(tmp_path / "after", GONE, GONE, [])
+    for place in ("data/sets/emoji", "data/benchmarks/emoji/test"):
+        (after / place).mkdir(parents=True)
+        pq.write_table(pa.table({"image": [STAY[0].picture, GONE[3].picture]}), after / place / "seen.parquet")
+    found = traces.between(before, after, ["another"])
+    assert found.num_in_sets == 0
+    told = dict(traces.search(found, traces.workspace(after)[0]))
+    assert {path.relative_to(after).parts[1] for path in told} == {"sets", "benchmarks"}
 
 
 def test_where_nothing_was_taken_down_nothing_is_looked_for(tmp_path: Path) -> None:
