@@ -79,8 +79,7 @@ def takedown(  # noqa: PLR0913 - each is a field of the form
     Raises:
         BusyError: another flow is at work and `on_busy` is `refuse`.
         StagesFailedError: a stage failed; the worktree is kept, and the next run of the same entries goes on in it.
-        ValueError: for an entry that is no opt-out, where a part of an evaluation set would lose its last row, or where
-            something remains after the rebuild, naming the places.
+        ValueError: as `new_opt_outs` and `show_impact`, or where something remains in the end, naming the places.
     """
     main, log = repository.at(checkout), get_run_logger()
     repository.refuse_detached(main)
@@ -98,9 +97,7 @@ def takedown(  # noqa: PLR0913 - each is a field of the form
         tree = repository.worktree(main, branch, log.info)
         bring_data(tree, force=True)
         add_opt_outs(tree, new)
-        if evaluation_sets == "purge":
-            purge("sets", tree)  # before the lists: then data/raw is what they are compared with
-        purge("lists", tree)
+        purge_roots(tree, evaluation_sets)
         reproduce(checkout=str(tree.root), max_parallel=max_parallel, stage_timeout_s=stage_timeout_s)
         looked_for = prove(main, tree, named, evaluation_sets)
         record(tree, new, found, reference)
@@ -178,6 +175,13 @@ def show_impact(main: Checkout, new: pa.Table, evaluation_sets: Sets) -> tuple[p
     return named, found
 
 
+def purge_roots(tree: Checkout, evaluation_sets: Sets) -> None:
+    """Purges a worktree's sets, if they are to be, and then its lists: till then data/raw tells which are whose."""
+    if evaluation_sets == "purge":
+        purge("sets", tree)
+    purge("lists", tree)
+
+
 @task(task_run_name="purge {what}")
 def purge(what: Literal["sets", "lists", "store"], where: Checkout) -> None:
     """Takes what a checkout has as opted out out of its evaluation sets, its URL lists, or the store.
@@ -223,8 +227,9 @@ def prove_taken(main: Checkout, looked_for: Any) -> None:
     from pipelines import traces
 
     folders, left_out = traces.workspace(main.root)
+    store = main.root / (os.environ.get("CLIPLINE_STORE") or "store")
     places = []
-    for path, told in traces.search(looked_for, [*folders, store_of(main)], left_out):
+    for path, told in traces.search(looked_for, [*folders, store], left_out):
         scratch = main.root / stage.WORK
         if path.is_relative_to(scratch):
             files.remove(scratch / path.relative_to(scratch).parts[0])
@@ -242,11 +247,6 @@ def end(main: Checkout, looked_for: Any) -> None:
     purge("store", main)
     prove_taken(main, looked_for)
     get_run_logger().info("%s", _LEFT)
-
-
-def store_of(main: Checkout) -> Path:
-    """Returns the folder of the store that the main checkout's stages use."""
-    return main.root / (os.environ.get("CLIPLINE_STORE") or "store")
 
 
 def _refuse(places: list[str]) -> None:
