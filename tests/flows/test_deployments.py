@@ -106,6 +106,7 @@ def test_without_prefect_yaml_it_says_where_to_be(tmp_path: Path) -> None:
         (takedown, {"optouts": []}),
         (takedown, {"optouts": ["http://a.test/1.png"], "kind": "name"}),
         (takedown, {"optouts": ["http://a.test/1.png"], "reference": "a\nb"}),
+        (takedown, {"optouts": ["http://a.test/1.png"], "evaluation_sets": "data/sets/emoji"}),
     ],
 )
 def test_hostile_parameters_are_refused_before_anything_runs(flow: Any, content: dict[str, Any]) -> None:
