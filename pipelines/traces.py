@@ -31,6 +31,8 @@ WORKSPACE = ("data", "models", "results", "report", "provenance", "runs", ".work
 _SETS = ("data/sets", "data/benchmarks")
 _OTHERS = ("pipelines", "lineage", "cyclip_model", "flows", "params.yaml", "data/concepts.txt", *_SETS)
 """Where texts stand that are nobody's: code, params, evaluation sets."""
+_DEMO = "demo.json"
+"""The file by which the demo's folder is known."""
 _ANCHOR_BYTES, _STEP_BYTES, _MIN_DISTINCT = 32, 12, 12
 """A picture is found by bytes near its end that are no mere repetition, and then compared whole."""
 _PIECE_BYTES = 1 << 26
@@ -116,9 +118,16 @@ def search(traces: Traces, places: Iterable[Path], leave_out: Collection[Path] =
 
 
 def workspace(root: Path) -> tuple[list[Path], list[Path]]:
-    """Returns the folders of a project to look through, and what of them is left out: the demo's own web."""
+    """Returns the folders of a project to look through, and what of them is left out: the demo as it was laid down.
+
+    Its websites are the web, its lists and its evaluation set what a user brings: copies outside of the project.
+    """
+    folders = [root / name for name in WORKSPACE]
     site = (params.read(root / "params.yaml").get("download") or {}).get("demo_site")
-    return [root / name for name in WORKSPACE], [root / site] if site else []
+    if not site:
+        return folders, []
+    websites = root / site
+    return folders, [websites.parent if (websites.parent / _DEMO).is_file() else websites]
 
 
 class _Matcher:

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from lineage import files, records
-from pipelines import traces
+from pipelines import demo, traces
 from tests.builders import PARAMS, RawPair, make_picture, write_raw
 from tests.pipelines.source_builder import write_source
 
@@ -154,9 +154,12 @@ def test_where_nothing_was_taken_down_nothing_is_looked_for(tmp_path: Path) -> N
     assert list(traces.search(found, [tmp_path])) == []
 
 
-def test_the_demos_own_web_is_left_out_of_the_workspace(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("stamp", "left_out"), [("demo.json", "data/demo"), ("other.json", "data/demo/site")])
+def test_the_demo_as_it_was_laid_down_is_left_out(stamp: str, left_out: str, tmp_path: Path) -> None:
     content = PARAMS | {"download": {"demo_site": "data/demo/site"}}
     files.write_json(tmp_path / "params.yaml", content)
-    folders, left_out = traces.workspace(tmp_path)
+    files.write_json(tmp_path / "data/demo" / stamp, {})
+    folders, found = traces.workspace(tmp_path)
     assert tmp_path / "data" in folders
-    assert left_out == [tmp_path / "data/demo/site"]
+    assert found == [tmp_path / left_out]
+    assert demo.STAMP == "demo.json"
