@@ -67,6 +67,11 @@ def _show(out: Console, told: dict[str, Any]) -> None:
         shown.line(out, f"  {snapshot}: {_pairs(found)}")
     if told["copies"]:
         shown.line(out, f"  {shown.number(told['copies'])} kept pairs have the same bytes and are not named")
+    for name, parts in told["sets"].items():
+        listed = ", ".join(f"{part} {shown.number(number)}" for part, number in parts.items())
+        shown.line(
+            out, f"  evaluation set {shown.text(name)} loses {shown.counted(sum(parts.values()), 'row')}: {listed}"
+        )
     for shard in told["shards"][:_MOST_SHARDS]:
         shown.line(out, f"  shard {shown.text(shard)}")
     if len(told["shards"]) > _MOST_SHARDS:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lineage import audit, dag, edges, records, trail
-from lineage.questions import rows, subjects, who_saw
+from lineage.questions import evaluation_sets, rows, subjects, who_saw
 from lineage.questions.holdings import Holdings
 from lineage.questions.subjects import RowArray
 
@@ -61,7 +61,8 @@ def impact(held: Holdings, opt_outs: Iterable[OptOut], graph: dag.Dag, costs: Ma
 
     Returns:
         opt_outs: number; pairs, kept: numbers; by: {kind: pairs}; snapshots: {name: {pairs, kept}}; shards: paths;
-        copies: kept pairs of the same bytes under links that are not named; data_set: its digest if one is kept, else
+        copies: kept pairs of the same bytes under links that are not named; sets: {evaluation set: {part: rows}} that
+        go with them; data_set: its digest if one is kept, else
         null; models: [{model, pairs, times, of_all}]; metrics: paths of those that
         would be computed anew; stages: [{stage, seconds, is_certain}]
         that would rerun, in order, `seconds` null where no run is known, `is_certain` false where it depends on what
@@ -73,7 +74,12 @@ def impact(held: Holdings, opt_outs: Iterable[OptOut], graph: dag.Dag, costs: Ma
     told = {snapshot: _pairs(held, snapshot, these) for snapshot, these in found.items()}
     kept = {snapshot: [pair for pair in pairs if pair["kept"]] for snapshot, pairs in told.items()}
     models = [seen for name in who_saw.models(held) if (seen := _model(held, name, found))]
-    sure, most = changes(held, found, told, any(seen["model"] == audit.SCORER for seen in models))
+    sets = evaluation_sets.losses(
+        held,
+        {name: these.row_n for name, these in found.items()},
+        [value for kind, value in entries if kind == "sha256"],
+    )
+    sure, most = changes(held, found, told, any(seen["model"] == audit.SCORER for seen in models), sets)
     certain, stages = set(stages_to_rerun(graph, sure)), stages_to_rerun(graph, most)
     shards = {f"data/shards/{name}/{pair['shard']}" for name, pairs in kept.items() for pair in pairs}
     by = [BY[number] for these in found.values() for number in these.by_n]
@@ -86,6 +92,7 @@ def impact(held: Holdings, opt_outs: Iterable[OptOut], graph: dag.Dag, costs: Ma
         "snapshots": {name: {"pairs": len(told[name]), "kept": len(kept[name])} for name in told if told[name]},
         "shards": sorted(shards),
         "copies": sum(_copies(held, found).values()),
+        "sets": sets,
         "data_set": who_saw.data_set(held) if any(kept.values()) else None,
         "models": models,
         "metrics": [who_saw.METRICS.format(name) for name in evaluated],
@@ -95,31 +102,39 @@ def impact(held: Holdings, opt_outs: Iterable[OptOut], graph: dag.Dag, costs: Ma
 
 
 def changes(
-    held: Holdings, found: Mapping[str, Touched], told: Mapping[str, list[dict[str, Any]]], is_scorer_touched: bool
+    held: Holdings,
+    found: Mapping[str, Touched],
+    told: Mapping[str, list[dict[str, Any]]],
+    is_scorer_touched: bool,
+    sets: Mapping[str, Mapping[str, int]],
 ) -> tuple["Changes", "Changes"]:
     """Returns which files a takedown changes for sure, and at most: the rest keeps its bytes, made anew or not."""
     named = {pair["uid"] for pairs in told.values() for pair in pairs}
     lists = {name for name, these in found.items() if len(these.row_n)}
     kept = {name for name, pairs in told.items() if any(pair["kept"] for pair in pairs)}
     freed = {name for name in held.snapshots if _stands_for_others(held, name, named)}
-    most = set(held.snapshots) if is_scorer_touched else kept | freed
+    # what was kept out for being like a test picture may then be kept
+    is_test_lost = any(set(parts) - {evaluation_sets.TRAIN} for parts in sets.values())
+    most = set(held.snapshots) if is_scorer_touched or is_test_lost else kept | freed
     return (
-        Changes(frozenset(lists), frozenset(kept), is_scorer_touched),
-        Changes(frozenset(lists), frozenset(most), is_scorer_touched),
+        Changes(frozenset(lists), frozenset(sets), frozenset(kept), is_scorer_touched),
+        Changes(frozenset(lists), frozenset(sets), frozenset(most), is_scorer_touched or is_test_lost),
     )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Changes:
-    """What a takedown changes: `lists` that lose rows, `kept` snapshots whose choice may change, and the scorer."""
+    """What a takedown changes: `lists` and `sets` that lose rows, `kept` snapshots with another choice, the scorer."""
 
     lists: frozenset[str]
+    sets: frozenset[str]
     kept: frozenset[str]
     is_scorer_touched: bool
 
     def roots(self) -> set[str]:
         """Returns the roots that change."""
-        return {"data/optouts.parquet", *(f"data/lists/{name}" for name in self.lists)}
+        changed = (*(f"data/lists/{name}" for name in self.lists), *(f"data/sets/{name}" for name in self.sets))
+        return {"data/optouts.parquet", *changed}
 
     def of(self, stage: str, outs: Iterable[str]) -> set[str]:
         """Returns which files or folders of a stage instance that reruns come out otherwise than before."""
