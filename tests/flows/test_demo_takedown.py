@@ -68,6 +68,8 @@ class TakenDown:
     runs: Counter[str]
     answers: dict[str, Any]
     """{URL: what who-saw said}."""
+    foretold: dict[str, Any]
+    """What impact said."""
     said: str
 
 
@@ -195,6 +197,7 @@ def taken_down(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) 
     }, "what is looked for is there, but for spellings"
     letter = project.folder.parent / "letter.txt"
     letter.write_text("\n".join([*urls, HOST]) + "\n")
+    told["foretold"] = json.loads(project.run("python", "-m", "lineage", "impact", str(letter), "--json").stdout)
     done = project.run("python", "-m", "flows", "takedown", str(letter), "--reference", "a soak")
     return TakenDown(
         project=project, urls=urls, gone=gone, wanted=wanted, before=before, said=done.stdout + done.stderr, **told
@@ -237,7 +240,7 @@ def test_the_evaluation_set_lost_the_pictures_and_metrics_are_those_without_them
 ) -> None:
     project, now, old = taken_down.project, provenance(taken_down.project), taken_down.counts
     taken = dict(asked(project, "select part, sum(rows)::int from '{data}/sets/emoji/opted_out.parquet' group by 1"))
-    assert taken
+    assert {"emoji": taken} == taken_down.foretold["sets"]
     parts = {part: number - taken.get(part, 0) for part, number in old["benchmarks/emoji"]["parts"].items()}
     assert now["benchmarks/emoji"]["parts"] == parts
     assert now["benchmarks/emoji"]["rows_in"] == old["benchmarks/emoji"]["rows_in"]
@@ -260,6 +263,18 @@ def test_the_old_revision_tells_its_own_story(taken_down: TakenDown) -> None:
             answer["kept"] or answer["models"] for answer in who_saw(taken_down.project, url, "--no-history")
         )
     assert any(answer["models"] for told in taken_down.answers.values() for answer in told)
+
+
+def test_it_touched_what_was_foretold(taken_down: TakenDown) -> None:
+    foretold, now = taken_down.foretold, runs(taken_down.project)
+    assert foretold["pairs"] == sum(map(len, taken_down.gone.values()))
+    stages = {
+        f"{word}/{instance or 'all'}" for word, _, instance in (s["stage"].partition("@") for s in foretold["stages"])
+    }
+    rerun = {
+        name for name, number in now.items() if number > taken_down.runs[name] and not name.startswith("takedown/")
+    }
+    assert rerun <= stages
 
 
 def test_nothing_is_broken_after(taken_down: TakenDown, capsys: pytest.CaptureFixture[str]) -> None:
