@@ -37,11 +37,15 @@ ablation: install  ## train the settings of RECIPE="lambda" or "clusters", rank 
 	dvc repro train
 	python -m cyclip_model.ranking
 
+# two workers at once, each on one core; tests/conftest.py says in which order they take the files
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test test-slow: export OMP_NUM_THREADS := 1
+
 test: install  ## the default tests, a few minutes
-	python -m pytest -n 2 --dist loadfile -m "not slow and not soak and not gpu and not network"
+	$(PYTEST) -m "not slow and not soak and not gpu and not network"
 
 test-slow: install  ## the tests that take longer; CI runs them too
-	python -m pytest -n 2 --dist loadfile --durations=15 -m "slow and not soak and not gpu and not network"
+	$(PYTEST) --durations=15 -m "slow and not soak and not gpu and not network"
 
 soak: install  ## what takes hours: many rounds of kill -9
 	python -m pytest -m soak

@@ -129,7 +129,7 @@ def make_project(folder: Path) -> Project:
 
 def shrink(content: dict[str, Any]) -> None:
     """Makes params.yaml fit a handful of pictures on loopback."""
-    content["snapshots"], content["objectives"] = [], ["clip", "xclip"]
+    content["snapshots"], content["objectives"] = [], ["clip"]
     content["download"] |= {"demo_site": None, "allow_addresses": ["127.0.0.0/8"], "deadline_s": 5.0}
     content["train"] |= {"epochs": 2, "batch_size": 8}
     content["scorer"]["train"] |= {"epochs": 1, "batch_size": 8}

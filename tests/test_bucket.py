@@ -51,9 +51,9 @@ def bucket() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def projects(tmp_path_factory: pytest.TempPathFactory, bucket: dict[str, str]) -> Iterator[tuple[Project, Project]]:
+def projects(module_folder: Path, bucket: dict[str, str]) -> Iterator[tuple[Project, Project]]:
     """The same project twice, reproduced on the disk and in a bucket; the tests below go on from each other."""
-    folder = tmp_path_factory.mktemp("bucket")
+    folder = module_folder
     write_pictures(folder / "site", range(30))
     with served(folder / "site") as base:
         local, remote = (prepared(folder / name, base) for name in ("local", "remote"))

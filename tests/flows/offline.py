@@ -1,4 +1,4 @@
-"""A first day with Prefect in a namespace of loopback alone: `python -m tests.flows.offline FOLDER` under unshare.
+"""A first day with Prefect in a namespace of loopback alone: `python -m tests.flows.offline FOLDER BASE` under unshare.
 
 FOLDER/names.txt lists each name that was asked of a name server, a section for each part of the day.
 """
@@ -17,6 +17,8 @@ from tests.project import Project
 
 PROBE = "probe.clipline.example"
 """Asked for on purpose, as is 192.0.2.1: who does not see these two sees nothing."""
+ONCE = ("benchmarks", "screen", "scorer", "embed_tests")
+"""Stages that a refresh leaves as they are."""
 PARTS = ("probe", "set-up", "runs", "work-pool create")
 _SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
 _NO_SUCH_NAME = 0x8183
@@ -92,8 +94,8 @@ def refresh(project: Project, server: PrefectServer) -> None:
         assert ended["state_name"] == "Verified", ended["state"]
 
 
-def main(folder: Path) -> None:
-    """Runs the day."""
+def main(folder: Path, base: Path) -> None:
+    """Runs the day in a copy of a project with one snapshot: between them set-up and refresh run every stage."""
     raise_loopback()
     names = Names(folder)
     names.part("probe")
@@ -103,7 +105,9 @@ def main(folder: Path) -> None:
         names.part("set-up")
         server = PrefectServer(folder).start()
         try:
-            project = checkouts.build(folder / "base", site)
+            project = checkouts.copy(Project(base), folder / "base")
+            project.run("python", "-m", "dvc", "add", "--quiet", "data/sets/emoji")
+            assert {name.split("@")[0] for name in project.repro("--force", "--single-item", *ONCE)} == set(ONCE)
             deploy(project, server)
             names.part("runs")
             pictures.write_list(project.folder / "incoming/second.csv", site.base, checkouts.LISTED[checkouts.SECOND])
@@ -115,4 +119,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

@@ -76,11 +76,9 @@ def kill(pid: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def silent(
-    tmp_path_factory: pytest.TempPathFactory, base: Project, site: Site, server: PrefectServer
-) -> Iterator[tuple[Refreshing, str]]:
+def silent(module_folder: Path, base: Project, site: Site, server: PrefectServer) -> Iterator[tuple[Refreshing, str]]:
     """A refresh that was killed together with its `serve`, so that nobody is left who could tell."""
-    made = Refreshing(base, tmp_path_factory.mktemp("silent"), site, server, "silent")
+    made = Refreshing(base, module_folder, site, server, "silent")
     run, pid = made.begin_download()
     made.serving.kill()
     kill(pid)
@@ -96,7 +94,7 @@ def test_killed_with_its_serve_a_flow_leaves_nothing_at_work(silent: tuple[Refre
     assert checkouts.snapshots(made.project) == [FIRST]
 
 
-@pytest.mark.parametrize("during", ["download", "train"])
+@pytest.mark.parametrize("during", [pytest.param("download", marks=pytest.mark.soak), "train"])
 def test_a_killed_flow_is_crashed_and_the_next_run_makes_the_same_bytes(
     during: str, tmp_path: Path, base: Project, site: Site, server: PrefectServer, undisturbed: Scheduled
 ) -> None:

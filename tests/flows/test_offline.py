@@ -5,11 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.flows import offline
-from tests.project import ROOT
+from tests.project import ROOT, Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -50,20 +51,20 @@ def named() -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def day(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, set[str]], str]:
+def day(base: Project, module_folder: Path) -> tuple[dict[str, set[str]], str]:
     """Names asked for by part of the day, and the trace of every connection and message."""
     skip_where_it_cannot_run()
-    folder = tmp_path_factory.mktemp("offline")
-    command = [*UNSHARE, *STRACE, "-o", str(folder / "trace"), sys.executable, "-m", "tests.flows.offline", str(folder)]
+    trace, words = module_folder / "trace", ["-m", "tests.flows.offline", str(module_folder), str(base.folder)]
+    command = [*UNSHARE, *STRACE, "-o", str(trace), sys.executable, *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
     parts: dict[str, set[str]] = {}
-    for line in (folder / "names.txt").read_text().splitlines():
+    for line in (module_folder / "names.txt").read_text().splitlines():
         if line.startswith("["):
             parts[line.strip("[]")] = set()
         else:
             parts[list(parts)[-1]].add(line)
-    return parts, (folder / "trace").read_text(errors="replace")
+    return parts, trace.read_text(errors="replace")
 
 
 def test_what_tries_to_leave_is_seen(day: tuple[dict[str, set[str]], str]) -> None:

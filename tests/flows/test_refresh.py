@@ -22,9 +22,9 @@ OWN = (".git", ".dvc", ".worktrees", ".work", "store")
 
 
 @pytest.fixture(scope="module")
-def project(base: Project, server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(base: Project, server: PrefectServer, module_folder: Path) -> Project:
     """A copy whose select stops where too much drops; the tests below go on from each other."""
-    made = checkouts.copy(base, tmp_path_factory.mktemp("held"))
+    made = checkouts.copy(base, module_folder)
     made.env |= server.env
     made.run("python", "-m", "dvc", "remote", "add", "--quiet", "--default", "near", str(made.folder.parent / "remote"))
     made.params(lambda content: content["select"].update(on_excess="fail", max_drop_frac=0.8))

@@ -42,15 +42,15 @@ Whole = tuple[Chain, dict[tuple[str, str], float], dict[tuple[str, str], dict[st
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Whole]]:
+def whole(module_folder: Path) -> Iterator[dict[str, Whole]]:
     """The undisturbed runs by Beam's running mode; both make the same."""
     with FaultServer(answers()) as server:
         urls = {name: [server.url(f"/{n}.png") for n in range(number)] for name, number in NUM_PICTURES.items()}
-        first = make_chain(tmp_path_factory.mktemp("first"), urls)
+        first = make_chain(module_folder / "first", urls)
         seconds = run_all(first, ORDER[:2])
         found: dict[str, Whole] = {}
         for mode in MODES:
-            chain = first.copy(tmp_path_factory.mktemp(mode) / "chain")
+            chain = first.copy(module_folder / mode)
             set_running_mode(chain, mode)
             seconds |= run_all(chain, ORDER[2:])
             found[mode] = chain, {**seconds}, {target: chain.made(*target) for target in TARGETS}

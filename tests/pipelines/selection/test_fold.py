@@ -90,7 +90,14 @@ def test_verdicts_of_the_first_snapshot_do_not_know_the_second(recipe: list[dict
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(RECIPES, WORLDS)
+def test_more_recipes_fold(recipe: list[dict[str, Any]], seed: int) -> None:
+    check_the_fold_property(recipe, seed)
+
+
+@pytest.mark.soak
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(RECIPES, WORLDS)
 def test_many_recipes_fold(recipe: list[dict[str, Any]], seed: int) -> None:
     check_the_fold_property(recipe, seed)
