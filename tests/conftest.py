@@ -22,6 +22,7 @@ class Whole(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
         return _SHARED if _SHARED in (self.config.rootpath / file).read_text(encoding="utf-8") else file
 
 
+@pytest.hookimpl(optionalhook=True)  # unknown under `-p no:xdist`
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Whole | None:
     """Takes the place of `--dist loadfile`: `--dist loadgroup` does not group under pytest 9."""
     return Whole(config, log) if config.getoption("dist") == "loadfile" else None

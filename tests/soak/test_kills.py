@@ -31,7 +31,7 @@ from tests.soak.chain import (
 pytestmark = pytest.mark.timeout(3600)
 
 SEED = int(os.environ.get("CLIPLINE_SOAK_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
-NUM_ROUNDS, NUM_ROUNDS_IN_CI = 20, 3
+NUM_ROUNDS, NUM_ROUNDS_IN_CI = 20, 2
 MODES = ("in_memory", "multi_processing")
 VICTIMS = ("the stage", "a process below it", "its process group")
 MAX_BLOWS = 3
