@@ -108,6 +108,7 @@ def main(folder: Path, base: Path) -> None:
             project = checkouts.copy(Project(base), folder / "base")
             project.run("python", "-m", "dvc", "add", "--quiet", "data/sets/emoji")
             assert {name.split("@")[0] for name in project.repro("--force", "--single-item", *ONCE)} == set(ONCE)
+            project.commit("once more")
             deploy(project, server)
             names.part("runs")
             pictures.write_list(project.folder / "incoming/second.csv", site.base, checkouts.LISTED[checkouts.SECOND])
