@@ -1,6 +1,7 @@
 """Questions about pictures, models and where results come from: `python -m lineage --help`."""
 
 import io
+import os
 import sys
 
 import typer
@@ -33,11 +34,19 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # an answer need not stop at a terminal of few letters
     with stage.user_errors():
         try:
-            app()
+            _answer()
         except (BrokenPipeError, FileNotFoundError, FileExistsError):
             raise
         except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or what could not be written is tried again at exit
             raise ValueError(f"{error.filename or 'output'}: {error.strerror or error}") from None
+
+
+def _answer() -> None:
+    try:
+        app()
+    finally:
+        sys.stdout.flush()  # here, where what goes wrong can still be told
 
 
 if __name__ == "__main__":
