@@ -33,7 +33,7 @@ time.sleep(60)
 def alive(pid: int) -> bool:
     try:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()  # dead, and not yet collected by init
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone, or gone between the two steps
         return False
 
 
