@@ -1,5 +1,6 @@
-"""dvc.lock when a kill cut it off: DVC empties the file and then writes it, stage by stage."""
+"""DVC's files when a kill cut them off: it empties dvc.lock and then writes it, stage by stage; its rwlock, too."""
 
+import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from lineage import files
 
 _NAME = "dvc.lock"
 _KEPT = Path(".work") / _NAME
+_RWLOCK = Path(".dvc/tmp/rwlock")
+"""Where DVC notes who reads and writes what; it refuses everything while that is no JSON."""
 _SETTLED_S = 2.0
 """A `dvc repro` by hand may be about to write the rest of it."""
 
@@ -40,6 +43,27 @@ def mend(root: Path, say: Callable[[str], None]) -> None:
         path.unlink()
         subprocess.run(["git", "checkout", "--quiet", "HEAD", "--", _NAME], cwd=root, capture_output=True, check=False)
     say(f"{path} was cut off by a kill: it is again as before that stage")
+
+
+def mend_rwlock(root: Path, say: Callable[[str], None]) -> None:
+    """Removes an rwlock that was cut off: who is noted there is dead, and DVC begins another."""
+    path = root / _RWLOCK
+    if _is_json(path):
+        return
+    time.sleep(_SETTLED_S)
+    if not _is_json(path):
+        path.unlink(missing_ok=True)
+        say(f"{path} was cut off by a kill, and is removed")
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def _bytes(path: Path) -> bytes:

@@ -94,6 +94,7 @@ def held(main: Checkout, what: str, on_busy: OnBusy, say: Callable[[str], None])
         try:
             for tree in (main, *worktrees(main, "")):
                 lock_file.mend(tree.root, say)
+                lock_file.mend_rwlock(tree.root, say)
             yield
         finally:
             _held[path] = 0

@@ -62,3 +62,24 @@ def test_a_whole_one_and_none_stay_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_bytes(other := WHOLE.replace(b"y", b"z"))
     lock_file.mend(tmp_path, say)
     assert (tmp_path / "dvc.lock").read_bytes() == other
+
+
+@pytest.mark.parametrize("cut", [b"", b'{"a": '])
+def test_an_rwlock_that_was_cut_off_goes(tmp_path: Path, cut: bytes) -> None:
+    path = tmp_path / ".dvc/tmp/rwlock"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(cut)
+    said: list[str] = []
+    lock_file.mend_rwlock(tmp_path, said.append)
+    assert not path.exists()
+    assert "cut off by a kill" in said[0]
+
+
+@pytest.mark.parametrize("content", [None, b"{}", b'{"data/x": {"write": {"pid": 1, "cmd": "dvc add"}}}'])
+def test_an_rwlock_that_is_whole_stays(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / ".dvc/tmp/rwlock"
+    path.parent.mkdir(parents=True)
+    if content is not None:
+        path.write_bytes(content)
+    lock_file.mend_rwlock(tmp_path, say)
+    assert (path.read_bytes() if path.exists() else None) == content
