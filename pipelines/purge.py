@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from lineage import digests, params, records, stage
+from lineage import params, records, stage
 from pipelines import impact, roots, sets_purge
 from pipelines.lists import purge as list_purge
 from pipelines.lists import tombstones
@@ -39,14 +39,14 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 @app.command()
 def sets() -> None:
     """Takes the pictures of what is opted out out of the evaluation sets; `dvc repro` goes on from there."""
-    with stage.user_errors():
+    with stage.user_errors(), roots.alone():
         sets_purge.purge()
 
 
 @app.command()
 def lists() -> None:
     """Takes what is opted out out of the URL lists; `dvc repro` goes on from there."""
-    with stage.user_errors():
+    with stage.user_errors(), roots.alone():
         purge_lists()
 
 
@@ -61,7 +61,7 @@ def purge_lists() -> None:
     """Takes the rows that data/optouts.parquet names out of the list of every snapshot and gives it to DVC.
 
     Raises:
-        ValueError: if a list or the signals of a snapshot are not in the workspace, or a list is damaged.
+        ValueError: if a list or the signals of a snapshot are not in the workspace, or a list is damaged or changed.
     """
     named = impact.touched(Path(), roots.OPTOUTS)
     max_url_chars = params.load("source", SourceConfig).max_url_chars
@@ -72,11 +72,10 @@ def purge_lists() -> None:
             continue
         uids = named.filter(pc.equal(named["snapshot"], snapshot))["uid"].to_pylist()
         opted_out = opted_out_of(roots.OPTOUTS, uids)
-        gone = list_purge.purge(folder, opted_out, max_url_chars, stage.WORK / f"purge-{snapshot}")
+        with roots.changing(folder):
+            gone = list_purge.purge(folder, opted_out, max_url_chars, stage.WORK / f"purge-{snapshot}")
         if gone.files:
             logger.info("%s: %d rows taken down, and %d rejects", folder, gone.pairs, gone.rejects)
-        if roots.recorded(folder) != digests.dvc_digest(folder):
-            roots.dvc("add", str(folder))
 
 
 def purge_new_list(folder: Path) -> None:

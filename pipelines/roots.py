@@ -8,11 +8,13 @@
 They are tracked by `dvc add` and exist, empty, from the start. Opt-outs are kept as hashes only.
 """
 
+import contextlib
+import fcntl
 import logging
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +33,8 @@ _EMPTY: dict[Path, Callable[[Path], None]] = {
     SCORES: lambda path: records.write_table(records.SCORES.empty_table(), path),
     CONCEPTS: lambda path: files.write_bytes(path, b""),
 }
+_RWLOCK = ".dvc/tmp/rwlock"
+"""Where DVC notes who reads and writes what; a kill may leave it cut off, and DVC then refuses everything."""
 _FOLDERS = (Path("data/benchmarks"), Path("data/test_embeddings"))
 """Of evaluation sets: DVC wants them to be there where `sets` names none."""
 
@@ -71,7 +75,7 @@ def opt_out(
     """Adds opt-outs, as hashes only; without a flag each entry's kind is recognised by its form."""
     flags = {"url": url, "host": host, "sha256": sha256, "phash": phash, "picture": picture}
     chosen = [name for name, given in flags.items() if given]
-    with stage.user_errors():
+    with stage.user_errors(), alone():
         if len(chosen) > 1:
             raise ValueError(f"--{chosen[0]} and --{chosen[1]}: give one of them")
         add_opt_outs(entries, chosen[0] if chosen else None)
@@ -84,14 +88,14 @@ def scores(
     column: Annotated[list[str] | None, typer.Option("--column", help="only these scores; repeatable")] = None,
 ) -> None:
     """Adds a table of scores, one column a score; a score that is there already is replaced."""
-    with stage.user_errors():
+    with stage.user_errors(), alone():
         add_scores(table, uid, column)
 
 
 @app.command()
 def concepts(file: Annotated[Path, typer.Argument(help="UTF-8 text, one concept a line")]) -> None:
     """Replaces the list of wanted concepts."""
-    with stage.user_errors():
+    with stage.user_errors(), alone():
         set_concepts(file)
 
 
@@ -169,6 +173,35 @@ def count() -> dict[Path, dict[str, int]]:
     return {**found, CONCEPTS: {}}
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Waits until no other command changes the roots of this checkout, and keeps others out until it is left."""
+    stage.WORK.mkdir(exist_ok=True)
+    with (stage.WORK / "roots.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Frames a change of a list or set that DVC keeps: at the end it has the change.
+
+    Raises:
+        ValueError: if the folder is not as DVC has it and no change that was killed accounts for that.
+    """
+    begun = stage.WORK / f"changing-{folder.parent.name}-{folder.name}"
+    if not begun.exists() and recorded(folder) != digests.dvc_digest(folder):
+        raise ValueError(
+            f"{folder}: not what DVC has of it; `dvc checkout {folder}` brings that back, `dvc add {folder}` keeps this"
+        )
+    stage.WORK.mkdir(exist_ok=True)
+    begun.touch()
+    yield
+    if recorded(folder) != digests.dvc_digest(folder):
+        dvc("add", str(folder))
+    files.remove(begun)
+
+
 def dvc(*arguments: str) -> None:
     """Runs DVC's command line.
 
@@ -177,7 +210,8 @@ def dvc(*arguments: str) -> None:
     """
     done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True)
     if done.returncode != 0:
-        raise ValueError(f"dvc {' '.join(arguments)} failed: {' '.join(done.stderr.split())}")
+        remedy = f"; if no DVC is at work, remove {_RWLOCK}" if _RWLOCK in done.stderr else ""
+        raise ValueError(f"dvc {' '.join(arguments)} failed: {' '.join(done.stderr.split())}{remedy}")
 
 
 def _bring(path: Path) -> None:

@@ -59,22 +59,29 @@ def purge() -> None:
     The counts are noted first: killed at any point, and run again, it ends the same; done already, it changes nothing.
 
     Raises:
-        ValueError: as `find`.
+        ValueError: as `find`, or if a set is not as DVC has it.
     """
     for name in elsewhere(Path()):
-        logger.warning("%s: the evaluation set %s cannot be purged from here: it lies elsewhere", SETS / name, name)
+        logger.warning(
+            "%s: the evaluation set %s cannot be purged from here: it lies elsewhere, or is not tracked by `dvc add`",
+            *(SETS / name, name),
+        )
     for name, gone in find(Path(), impact.touched(Path(), roots.OPTOUTS), roots.OPTOUTS).items():
         folder = SETS / name
-        for left in folder.glob(".*.partial"):  # by a killed run
-            files.remove(left)
+        with roots.changing(folder):
+            for left in folder.glob(".*.partial"):  # by a killed run
+                files.remove(left)
+            _take_out(gone, folder)
         if gone.num_rows:
-            _note(gone, folder)
-            for part in pc.unique(gone["part"]).to_pylist():
-                uids = gone.filter(pc.equal(gone["part"], part))["uid"].to_pylist()
-                _rewrite(folder / f"{part}.parquet", frozenset(uids))
             logger.info("%s: %d rows taken down", folder, pc.sum(gone["rows"]).as_py())
-        if roots.recorded(folder) != digests.dvc_digest(folder):
-            roots.dvc("add", str(folder))
+
+
+def _take_out(gone: pa.Table, folder: Path) -> None:
+    if gone.num_rows:
+        _note(gone, folder)
+    for part in pc.unique(gone["part"]).to_pylist():
+        uids = gone.filter(pc.equal(gone["part"], part))["uid"].to_pylist()
+        _rewrite(folder / f"{part}.parquet", frozenset(uids))
 
 
 def find(root: Path, named: pa.Table, optouts: Path) -> dict[str, pa.Table]:
@@ -139,7 +146,7 @@ def _in_set(folder: Path, going: _Named) -> pa.Table:
         if found and found.total() == pq.read_metadata(path).num_rows:
             raise ValueError(
                 f"{path}: part {path.stem} of set {folder.name} would lose its last row: put others into it first, or "
-                "keep the sets as they are (`--evaluation-sets keep`)"
+                "keep the sets as they are (flow takedown's `--evaluation-sets keep`)"
             )
         rows += [{"part": path.stem, "uid": uid, "rows": number} for uid, number in sorted(found.items())]
     return pa.Table.from_pylist(rows, records.OPTED_OUT_OF_SET)

@@ -124,12 +124,26 @@ def test_a_pair_goes_from_every_list_that_has_it() -> None:
 
 def test_what_was_cut_off_before_dvc_knew_is_ended(calls: list[tuple[str, ...]]) -> None:
     opt_out(("url_sha256", sha(url("d.test"))))
+    before = Path("data/lists/s2.dvc").read_text()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(roots, "dvc", cut_off)
+        purge.purge_lists()
+    assert Path("data/lists/s2.dvc").read_text() == before
     purge.purge_lists()
-    tracked = Path("data/lists/s2.dvc").read_text()
-    Path("data/lists/s2.dvc").write_text(tracked.replace("md5: ", "md5: 0", 1))
-    purge.purge_lists()
-    assert calls == [("add", "data/lists/s2")] * 2
-    assert Path("data/lists/s2.dvc").read_text() == tracked
+    assert calls == [("add", "data/lists/s2")]
+    assert Path("data/lists/s2.dvc").read_text() != before
+
+
+def cut_off(*_: str) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_list_that_somebody_changed_is_not_taken_for_ours(calls: list[tuple[str, ...]]) -> None:
+    path = Path("data/lists/s1/a.csv")
+    path.write_text(path.read_text().replace("of a.test", "forged"))
+    with pytest.raises(ValueError, match="data/lists/s1: not what DVC has of it; `dvc checkout data/lists/s1`"):
+        purge.purge_lists()
+    assert calls == []
 
 
 @pytest.mark.parametrize("how", ["no .dvc file", "imported"])

@@ -13,6 +13,7 @@ from lineage import digests, records
 from pipelines import roots
 from tests.builders import contents, make_picture, write_params
 
+ROOT = Path(__file__).parents[2]
 NAMES = ("optouts.parquet", "scores.parquet", "concepts.txt")
 URL = "https://a.test/secret.png"
 
@@ -168,3 +169,12 @@ def test_where_dvc_refuses_nothing_stays(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ValueError, match=r"dvc add data/optouts\.parquet .* failed: .+"):
         roots.lay()
     assert data() == {}
+
+
+@pytest.mark.slow
+def test_opt_outs_that_come_at_once_are_all_kept() -> None:
+    urls = [f"https://a.test/{number}.png" for number in range(3)]
+    command = [sys.executable, "-m", "pipelines.roots", "opt-out"]
+    started = [subprocess.Popen([*command, url], env={**os.environ, "PYTHONPATH": str(ROOT)}) for url in urls]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    assert roots.count()[roots.OPTOUTS] == {"url_sha256": 3}

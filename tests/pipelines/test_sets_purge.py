@@ -232,6 +232,9 @@ def test_a_set_that_was_laid_down_anew_is_purged_and_counted_once(template: Path
     sets_purge.purge()
     before = counted()
     shutil.copy(template / SET / "train.parquet", SET / "train.parquet")
+    with pytest.raises(ValueError, match="data/sets/emoji: not what DVC has of it; `dvc checkout data/sets/emoji`"):
+        sets_purge.purge()
+    track("add", str(SET))
     sets_purge.purge()
     assert counted() == before
     assert holding(OURS[0]) == []
