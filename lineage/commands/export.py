@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lineage import files, trace
+from lineage import dag, files, trace
 
 _NAMES = {"openlineage": "openlineage.ndjson", "croissant": "croissant.json", "bom": "bom.cdx.json"}
 
@@ -47,6 +47,8 @@ def export(
     if url is not None and (what != Format.OPENLINEAGE or out is not None):
         raise ValueError("--url: only OpenLineage events are posted, and either to --url or to --out")
     root, target = trace.project(Path.cwd()), _target(what, out)
+    if target is not None:
+        _check_target(target, root, rev)
     try:
         exported = _MAKERS[what](root, rev, target, url, namespace)
         if target is not None and what != Format.OPENLINEAGE:
@@ -120,6 +122,14 @@ def _target(what: str, out: str | None) -> Path | None:
     if out is None:
         return None
     return Path(out) / _NAMES[what] if out.endswith(os.sep) or Path(out).is_dir() else Path(out)
+
+
+def _check_target(target: Path, root: Path, rev: str | None) -> None:
+    """Raises ValueError if a file lies in what DVC keeps: there it would be one too many."""
+    graph = dag.load(dag.revision(root, rev))
+    for path in (*graph.outs(), *graph.roots):
+        if target.absolute().is_relative_to((root / path).absolute()):
+            raise ValueError(f"{target}: lies in {path}, which DVC keeps; name another place with --out")
 
 
 def _say(

@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from lineage import dag
+from lineage import dag, records
 from lineage.commands import shown
 from lineage.commands.who_saw import AsJson, Rev
 from lineage.questions import holdings
@@ -36,16 +37,25 @@ def command(
         raise ValueError("--apply: a takedown changes the checkout as it is; leave --rev out")
     held = holdings.at(root, rev)
     graph = dag.load(held.revision)
-    told = question.impact(held, _entries(opt_outs, root), graph, question.costs(held, graph))
+    entries = _entries(opt_outs, root)
+    told = question.impact(held, entries, graph, question.costs(held, graph))
     if as_json:
         shown.as_json({"revision": str(held), **told})
     else:
         _show(shown.console(), told)
     if apply:
-        paths = [str(Path(entry).resolve()) if Path(entry).is_file() else entry for entry in opt_outs]
+        raise typer.Exit(_take_down(root, entries, reference))
+
+
+def _take_down(root: Path, entries: list[question.OptOut], reference: str) -> int:
+    """Runs the takedown of what was told, as hashes, and returns its exit status."""
+    rows = [{"kind": kind, "value": value} for kind, value in entries]
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "optouts.parquet"
+        records.write_table(records.rows_table(rows, records.OPTOUTS), table)
         words = ["--reference", reference] if reference else []
-        done = subprocess.run([sys.executable, "-m", "flows", "takedown", *words, *paths], cwd=root, check=False)
-        raise typer.Exit(done.returncode)
+        command = [sys.executable, "-m", "flows", "takedown", *words, "--", str(table)]
+        return subprocess.run(command, cwd=root, check=False).returncode
 
 
 def _entries(opt_outs: list[str], root: Path) -> list[question.OptOut]:
@@ -72,6 +82,9 @@ def _show(out: Console, told: dict[str, Any]) -> None:
         shown.line(
             out, f"  evaluation set {shown.text(name)} loses {shown.counted(sum(parts.values()), 'row')}: {listed}"
         )
+    for name in told["sets_not_here"]:
+        where = f"data/benchmarks/{name}"
+        shown.line(out, f"  evaluation set {shown.text(name)}: not checkable here: `dvc pull {shown.text(where)}`")
     for shard in told["shards"][:_MOST_SHARDS]:
         shown.line(out, f"  shard {shown.text(shard)}")
     if len(told["shards"]) > _MOST_SHARDS:

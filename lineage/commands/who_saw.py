@@ -77,8 +77,11 @@ def parsed(subject: str, kind: str | None, root: Any) -> subjects.Subject:
 
 def _show(out: Console, told: dict[str, Any]) -> None:
     held = ", ".join(told["revisions"])
+    sets = [f"{name} ({_parts(parts)})" for name, parts in told["sets"].items()]
     if not told["rows"]:
-        shown.line(out, (f"{held}: ", "bold"), "in no list")
+        shown.line(
+            out, (f"{held}: ", "bold"), "in no list", f", but in evaluation set {', '.join(sets)}" if sets else ""
+        )
         return
     near = "; nobody has these bytes, these look like it" if "phash" in told["by"] else ""
     shown.line(out, (f"{held}: ", "bold"), f"{shown.counted(told['rows'], 'pair')}{near}")
@@ -86,6 +89,8 @@ def _show(out: Console, told: dict[str, Any]) -> None:
     shown.line(out, "  ", shown.reasons(counts))
     if told["data_set"]:
         shown.line(out, f"  in data set {_digest(told['data_set']['digest'] or told['data_set']['root'])}")
+    if sets:
+        shown.line(out, f"  in evaluation set {', '.join(sets)}")
     for model in told["models"]:
         _show_model(out, model)
     if not told["models"]:
@@ -94,6 +99,10 @@ def _show(out: Console, told: dict[str, Any]) -> None:
         _show_pair(out, pair)
     if told["left_out"]:
         shown.line(out, f"  … {shown.number(told['left_out'])} more pairs; --limit lists more")
+
+
+def _parts(parts: dict[str, int]) -> str:
+    return ", ".join(f"{shown.text(part)} {shown.counted(number, 'row')}" for part, number in parts.items())
 
 
 def _show_model(out: Console, model: dict[str, Any]) -> None:

@@ -1,10 +1,10 @@
-"""Which rows of evaluation sets go with pairs that are taken down: those with their pictures that no other pair has.
+"""Which rows of evaluation sets have some pictures, or go with pairs that are taken down.
 
 Stage benchmarks keeps the uid of each row's picture: by that, and not by looks, pictures are known again here.
 """
 
 from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -22,22 +22,38 @@ _UID_CHARS = 32
 
 
 def losses(held: Holdings, row_n: Mapping[str, RowArray], sha256: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Returns {set: {part: rows that go}}; sets that lose none, or whose benchmark is not here, are left out.
+    """Returns {set: {part: rows that go}}: those with the pictures of named pairs that no other pair has.
+
+    Sets that lose none are left out, and those of `not_here`.
 
     Args:
         held: the revision.
         row_n: {snapshot: rows of its trail that are named}.
         sha256: pictures that are named by their bytes, in pairs or not.
     """
-    uids = _alone(held, row_n) | {value[:_UID_CHARS] for value in sha256}
-    found = {
-        out.rpartition("/")[2]: _of_set(held, out, pa.array(sorted(uids), pa.string())) for out in _benchmarks(held)
-    }
+    return having(held, _alone(held, row_n) | set(sha256))
+
+
+def having(held: Holdings, sha256: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Returns {set: {part: rows with one of some pictures}}; sets without, and those of `not_here`, are left out."""
+    uids = pa.array(sorted({value[:_UID_CHARS] for value in sha256}), pa.string())
+    found = {name: _of_set(held, name, uids) for name in held.instances(BENCHMARKS)} if len(uids) else {}
     return {name: parts for name, parts in found.items() if parts}
 
 
-def _benchmarks(held: Holdings) -> list[str]:
-    return [f"{BENCHMARKS}/{name}" for name in held.instances(BENCHMARKS)]
+def not_here(held: Holdings) -> list[str]:
+    """Returns the sets that cannot be looked into, because their benchmark is not here."""
+    return [name for name in held.instances(BENCHMARKS) if _parts(held, name) is None]
+
+
+def _parts(held: Holdings, name: str) -> dict[str, Path] | None:
+    """Returns {part: file}, None if one of them is not here."""
+    try:
+        paths = map(PurePosixPath, held.names(f"{BENCHMARKS}/{name}"))
+        parts = [path for path in paths if path.parent.name in (TRAIN, "test") and path.suffix == ".parquet"]
+        return {path.stem: held.path(str(path)) for path in parts}
+    except NotHereError:
+        return None
 
 
 def _alone(held: Holdings, row_n: Mapping[str, RowArray]) -> set[str]:
@@ -51,13 +67,10 @@ def _alone(held: Holdings, row_n: Mapping[str, RowArray]) -> set[str]:
     return named - others
 
 
-def _of_set(held: Holdings, out: str, uids: pa.Array) -> dict[str, int]:
+def _of_set(held: Holdings, name: str, uids: pa.Array) -> dict[str, int]:
     found = {}
-    try:
-        for path in map(PurePosixPath, held.names(out) if len(uids) else ()):
-            if path.parent.name in (TRAIN, "test") and path.suffix == ".parquet":
-                rows = records.read_table(held.path(str(path)), columns=["uid"])["uid"]
-                found[path.stem] = pc.sum(pc.is_in(rows, value_set=uids)).as_py() or 0
-    except NotHereError:
-        return {}
-    return {part: number for part, number in sorted(found.items()) if number}
+    for part, path in sorted((_parts(held, name) or {}).items()):
+        rows = records.read_table(path, columns=["uid"])["uid"]
+        if number := pc.sum(pc.is_in(rows, value_set=uids)).as_py():
+            found[part] = number
+    return found

@@ -62,7 +62,7 @@ def impact(held: Holdings, opt_outs: Iterable[OptOut], graph: dag.Dag, costs: Ma
     Returns:
         opt_outs: number; pairs, kept: numbers; by: {kind: pairs}; snapshots: {name: {pairs, kept}}; shards: paths;
         copies: kept pairs of the same bytes under links that are not named; sets: {evaluation set: {part: rows}} that
-        go with them; data_set: its digest if one is kept, else
+        go with them, sets_not_here: those that cannot be looked into here; data_set: its digest if one is kept, else
         null; models: [{model, pairs, times, of_all}]; metrics: paths of those that
         would be computed anew; stages: [{stage, seconds, is_certain}]
         that would rerun, in order, `seconds` null where no run is known, `is_certain` false where it depends on what
@@ -93,6 +93,7 @@ def impact(held: Holdings, opt_outs: Iterable[OptOut], graph: dag.Dag, costs: Ma
         "shards": sorted(shards),
         "copies": sum(_copies(held, found).values()),
         "sets": sets,
+        "sets_not_here": evaluation_sets.not_here(held),
         "data_set": who_saw.data_set(held) if any(kept.values()) else None,
         "models": models,
         "metrics": [who_saw.METRICS.format(name) for name in evaluated],
@@ -226,7 +227,7 @@ def _is_below(host: str | None, values: set[str]) -> bool:
 
 
 def _by_look(held: Holdings, snapshot: str, values: set[str], bits: int) -> RowArray:
-    every = [subjects.nearest(int(value, 16), held, snapshot, within=bits, most=None) for value in sorted(values)]
+    every = [subjects.nearest(int(value, 16), held, snapshot, within=bits) for value in sorted(values)]
     return _joined([found.row_n for found in every])
 
 

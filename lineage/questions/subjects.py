@@ -26,6 +26,8 @@ DIGEST_COLUMNS = {"url": "url_sha256", "domain": "host_sha256", "sha256": "sha25
 
 _SHA256, _UID = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{32}")
 _DOMAIN = re.compile(r"([^\W_]([\w-]{0,61}\w)?\.)+[^\W\d_][\w-]{0,61}\w")
+_FILES = frozenset(".txt .csv .tsv .json .jsonl .parquet .gz .png .jpg .jpeg .webp .gif .bmp .tif .tiff".split())
+"""Suffixes of files that somebody may name where there is none; no top-level domain is one of them."""
 _MOST_SHOWN = 100
 _CHUNK = 1 << 18
 """Looks compared at a time: what fits into the cache of a core."""
@@ -90,7 +92,8 @@ def recognise(value: str) -> Kind | None:
     with contextlib.suppress(OSError, ValueError):
         if Path(value).is_file():
             return "picture"
-    return "domain" if _DOMAIN.fullmatch(value.lower()) else None
+    is_file_name = Path(value).suffix.lower() in _FILES
+    return "domain" if _DOMAIN.fullmatch(value.lower()) and not is_file_name else None
 
 
 def find(subject: Subject, held: Holdings, snapshot: str) -> Found:
@@ -116,8 +119,8 @@ def find(subject: Subject, held: Holdings, snapshot: str) -> Found:
     return Found(found, name)
 
 
-def nearest(look: int, held: Holdings, snapshot: str, *, within: int, most: int | None = 20) -> Found:
-    """Returns the rows whose perceptual hash is nearest to a look, and no farther than `within` bits, nearest first."""
+def nearest(look: int, held: Holdings, snapshot: str, *, within: int) -> Found:
+    """Returns the rows whose perceptual hash differs from a look in no more than `within` bits, nearest first."""
     hash_n = _mapped(held, snapshot, "looks", np.dtype(np.uint64))
     row_n = _mapped(held, snapshot, "looked", np.dtype(np.uint32))
     rows, distances = [np.empty(0, np.uint32)], [np.empty(0, np.uint8)]
@@ -128,7 +131,7 @@ def nearest(look: int, held: Holdings, snapshot: str, *, within: int, most: int 
         rows.append(row_n[start + near])
         distances.append(distance_m[near])
     row_n, distance_n = np.concatenate(rows), np.concatenate(distances)
-    order = np.lexsort((row_n, distance_n))[:most]
+    order = np.lexsort((row_n, distance_n))
     return Found(row_n[order], "phash", distance_n[order])
 
 

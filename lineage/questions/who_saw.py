@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from lineage import audit, files, records, trail
 from lineage.cursors import open_record
-from lineage.questions import rows, subjects
+from lineage.questions import evaluation_sets, rows, subjects
 from lineage.questions.holdings import Holdings, NotHereError
 from lineage.questions.subjects import Found, Subject
 
@@ -80,7 +80,8 @@ def answer(this: Reached, *, most: int = MOST_ROWS) -> dict[str, Any]:
 
     Returns:
         rows: number of pairs; by: {kind of match: rows}; kept, dropped: {reason: rows}; snapshots: {name: rows};
-        data_set: {root, digest} where a pair was kept, else null; models: [{model, pairs, times, of_all, weights,
+        data_set: {root, digest} where a pair was kept, else null; sets: {evaluation set: {part: rows}} that have the
+        picture, where it is asked for by its bytes; models: [{model, pairs, times, of_all, weights,
         metrics}], of those that were trained on one, `of_all` the share of all that it was trained on; pairs: [{...}]
         the first `most`, `left_out` the number of the others. A digest that is not known
         here is null: weights, data_set.root, metrics.digest.
@@ -100,10 +101,15 @@ def answer(this: Reached, *, most: int = MOST_ROWS) -> dict[str, Any]:
         "dropped": dict(sorted(dropped.items())),
         "snapshots": {snapshot: len(found.row_n) for snapshot, found in this.found.items()},
         "data_set": data_set(this.held) if kept else None,
+        "sets": evaluation_sets.having(this.held, _pictures(this.subject)),
         "models": [told for told in (_model(this, name) for name in models(this.held)) if told],
         "pairs": list(pairs(this, most)),
         "left_out": max(0, this.num_rows - most),
     }
+
+
+def _pictures(subject: Subject) -> list[str]:
+    return [subject.digest] if subject.kind in ("sha256", "picture") else []
 
 
 def models(held: Holdings) -> list[str]:

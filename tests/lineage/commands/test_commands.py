@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lineage import records
-from lineage.commands import shown
+from lineage.commands import impact, shown
 from tests.lineage.conftest import ENV
 from tests.lineage.questions import small
 
@@ -112,6 +112,27 @@ def test_a_terminal_of_few_letters_gets_the_whole_answer(project: Path) -> None:
     done = subprocess.run(command, cwd=project, env=env, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert b"clip-0 11" in done.stdout
+
+
+@pytest.mark.parametrize("words", [("impact", "no-letter.txt"), ("who-saw", "nosuch.png"), ("why", "nosuch.PNG")])
+def test_a_file_that_is_not_there_is_no_domain(project: Path, words: tuple[str, str]) -> None:
+    (line,) = lineage(project, *words, status=1).stderr.splitlines()
+    assert line.startswith(f"error: {words[1]}: no such file")
+
+
+def test_impact_that_is_applied_takes_down_what_it_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        table = records.read_table(Path(command[-1]), records.OPTOUTS)
+        seen.append([*command[2:-1], *map(str, table.to_pylist())])
+        return subprocess.CompletedProcess(command, 7)
+
+    monkeypatch.setattr("lineage.commands.impact.subprocess.run", run)
+    entries = [("host_sha256", "ab"), ("sha256", "cd")]
+    assert impact._take_down(project, entries, "letter 17") == 7
+    rows = [str({"kind": kind, "value": value}) for kind, value in entries]
+    assert seen == [["flows", "takedown", "--reference", "letter 17", "--", *rows]]
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])

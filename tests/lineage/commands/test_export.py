@@ -84,3 +84,12 @@ def test_other_questions_do_not_load_its_libraries() -> None:
     libraries = ["openlineage", "cyclonedx", "requests", "rdflib", "jsonschema"]
     done = subprocess.run([sys.executable, "-c", code, *libraries], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_nothing_is_written_into_what_dvc_keeps(checkout: Path, export: Export) -> None:
+    done = export("croissant", "--out", "data/dataset/card.json")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: data/dataset/card.json: lies in data/dataset, which DVC keeps; name another place with --out\n",
+    )
+    assert not (checkout / "data/dataset/card.json").exists()

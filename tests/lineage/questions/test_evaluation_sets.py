@@ -3,13 +3,15 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pytest
 
 from lineage import dag, digests, records
-from lineage.questions import evaluation_sets, holdings, impact
+from lineage.questions import evaluation_sets, holdings, impact, who_saw
 from lineage.questions.holdings import Holdings
+from lineage.questions.subjects import Subject
 from tests.lineage.questions import small
 from tests.lineage.questions.small import sha
 
@@ -47,9 +49,22 @@ def test_a_picture_may_be_named_that_is_in_no_pair(held: Holdings) -> None:
     assert losses(held, ("sha256", digest)) == {"emoji": {"novel": 1, "train": 1}}
 
 
-def test_a_set_that_is_not_here_is_left_out(held: Holdings) -> None:
+def test_a_set_that_is_not_here_is_left_out_and_named(held: Holdings) -> None:
+    assert evaluation_sets.not_here(held) == []
+    (held.root / FOLDER / "test/novel.parquet").unlink()
+    assert evaluation_sets.not_here(held) == []  # of the working tree, what lies there counts
     shutil.rmtree(held.root / FOLDER)
     assert losses(held, FOX) == {}
+    assert evaluation_sets.not_here(held) == ["emoji"]
+
+
+@pytest.mark.parametrize("kind", ["sha256", "picture", "url"])
+def test_who_saw_names_the_sets_that_have_the_bytes(held: Holdings, kind: Literal["sha256", "picture", "url"]) -> None:
+    digest = digests.sha256_bytes(small.picture(9))
+    asked = Subject(kind=kind, text="http://no.test/" if kind == "url" else digest, digest=digest)
+    told = who_saw.answer(who_saw.reached(asked, held))
+    assert told["rows"] == 0
+    assert told["sets"] == ({} if kind == "url" else {"emoji": {"novel": 1, "train": 1}})
 
 
 def stages(held: Holdings, *opt_outs: impact.OptOut) -> dict[str, bool]:
