@@ -172,6 +172,7 @@ def test_where_dvc_refuses_nothing_stays(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("project")
 def test_opt_outs_that_come_at_once_are_all_kept() -> None:
     urls = [f"https://a.test/{number}.png" for number in range(3)]
     command = [sys.executable, "-m", "pipelines.roots", "opt-out"]
