@@ -3,7 +3,10 @@
 import dataclasses
 import io
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -196,3 +199,10 @@ def write_account(root: Path, stage: str, instance: str, **counts: Any) -> None:
 def contents(folder: Path) -> dict[str, bytes]:
     """Returns {relative path: bytes} of every file below a folder."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def init_repository(folder: Path) -> None:
+    """Makes a folder a repository of git and DVC, whatever the user's own settings are."""
+    settings = dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, cwd=folder, env={**os.environ, "DVC_NO_ANALYTICS": "1", **settings}, check=True)

@@ -13,7 +13,7 @@ from lineage import digests, records
 from pipelines import purge, roots, snapshot, source
 from pipelines.lists import descriptions, recognition, tombstones
 from pipelines.web.store import FetchStore
-from tests.builders import PARAMS, contents, make_signals, write_signals
+from tests.builders import PARAMS, contents, init_repository, make_signals, write_signals
 from tests.pipelines.web.test_store import ok
 
 HOSTS = {"s1": ["a.test", "b.test", "img.c.test"], "s2": ["a.test", "d.test"]}
@@ -48,9 +48,7 @@ def lay_source(name: str) -> None:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of two snapshots, tracked by DVC, with no opt-outs."""
     folder = tmp_path_factory.mktemp("template")
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
-        subprocess.run(command, cwd=folder, env=environment, check=True)
+    init_repository(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         rules = [*PARAMS["select"]["rules"], {"rule": "opt_out", "max_distance": 0}]

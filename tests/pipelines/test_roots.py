@@ -11,7 +11,7 @@ import pytest
 
 from lineage import digests, records
 from pipelines import roots
-from tests.builders import contents, make_picture, write_params
+from tests.builders import contents, init_repository, make_picture, write_params
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("optouts.parquet", "scores.parquet", "concepts.txt")
@@ -22,14 +22,7 @@ URL = "https://a.test/secret.png"
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with the roots laid down: DVC takes seconds to start."""
     folder = tmp_path_factory.mktemp("template")
-    environment = {
-        **os.environ,
-        "DVC_NO_ANALYTICS": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_SYSTEM": os.devnull,
-    }
-    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
-        subprocess.run(command, cwd=folder, env=environment, check=True)
+    init_repository(folder)
     (folder / ".gitignore").write_text("".join(f"/data/{name}\n" for name in NAMES))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

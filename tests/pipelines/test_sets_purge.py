@@ -16,7 +16,16 @@ import yaml
 
 from lineage import digests, files, phash, records
 from pipelines import pictures, roots, sets_purge
-from tests.builders import PARAMS, RawPair, contents, make_picture, make_signals, write_raw, write_signals
+from tests.builders import (
+    PARAMS,
+    RawPair,
+    contents,
+    init_repository,
+    make_picture,
+    make_signals,
+    write_raw,
+    write_signals,
+)
 from tests.pipelines.source_builder import source_row
 
 SET = Path("data/sets/emoji")
@@ -44,9 +53,7 @@ def part_rows(numbers: list[int]) -> pa.Table:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of two snapshots and one evaluation set, tracked by DVC, with no opt-outs."""
     folder = tmp_path_factory.mktemp("template")
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
-        subprocess.run(command, cwd=folder, env=environment, check=True)
+    init_repository(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         rules = [{"rule": "opt_out", "max_distance": 2}]
