@@ -1,23 +1,31 @@
-"""Stage evaluate: every protocol on one model; its metrics, and the predictions that the accuracies follow from."""
+"""Stage evaluate: every protocol on one model; its metrics, and the predictions that the accuracies follow from.
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+python -m cyclip_model.evaluate models/clip-0 data/benchmarks results/clip-0 data/predictions/clip-0.parquet \
+    provenance/evaluate/clip-0.json
+
+Without predictions and provenance it takes any model, beside the DAG (evaluation.brought):
+
+python -m cyclip_model.evaluate ViT-B-32/laion2b_s34b_b79k data/benchmarks looked-at/vit-b-32
+"""
+
+import runpy
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from cyclip_model.benchmarks import KNOWN, NOVEL, ROWS, TRAIN
-from cyclip_model.evaluation import encode
-from cyclip_model.evaluation.protocols import ProtocolsConfig, Results, run
-from cyclip_model.evaluation.suite import Encoded, Part, Space
-from cyclip_model.metrics.zeroshot import class_embeddings
-from cyclip_model.model import heads
-from cyclip_model.model.heads import Saved
+from cyclip_model.evaluation import kinds
+from cyclip_model.evaluation.answers import Results
+from cyclip_model.evaluation.encoder import Encoder, cache_folder
+from cyclip_model.evaluation.protocols import ProtocolsConfig
+from cyclip_model.model import heads, towers
 from cyclip_model.reporting import history
 from cyclip_model.trainer.determinism import reproducible
-from lineage import files, params, records, stage
+from lineage import digests, files, params, records, stage
 
 if TYPE_CHECKING:
     from cyclip_model.model.towers import Loaded
@@ -37,6 +45,8 @@ class EvaluateConfig:
     """Of torch; part of the result's identity, because sums of floats depend on it."""
     batch_size: int
     """Rows of a forward pass."""
+    device: Literal["cpu", "cuda"]
+    """Where the towers compute; never chosen by what the machine has, for the last bits differ."""
     protocols: ProtocolsConfig
     """What is measured."""
 
@@ -45,105 +55,41 @@ class EvaluateConfig:
             raise ValueError("threads and batch_size must be at least 1")
 
 
-class Texts:
-    """Unit embeddings of texts, each distinct one encoded once."""
+@dataclass(kw_only=True, slots=True)
+class Seen:
+    """What a model's evaluation on all sets found."""
 
-    def __init__(self, loaded: "Loaded", saved: Saved | None, lines: Iterable[str], batch_size: int) -> None:
-        distinct = sorted(set(lines))
-        self._row = {line: row for row, line in enumerate(distinct)}
-        self._vectors = encode.compared(saved, encode.texts(loaded, distinct, batch_size), "text")
-
-    def space(self, prompts: Mapping[str, Sequence[str]]) -> Space:
-        """One class for each key, embedded as the normalised mean of its prompts' embeddings."""
-        rows = [self._row[line] for lines in prompts.values() for line in lines]
-        class_P = np.repeat(np.arange(len(prompts)), [len(lines) for lines in prompts.values()])
-        return Space(classes=list(prompts), vectors=class_embeddings(self._vectors[rows], class_P, len(prompts)))
+    found: dict[str, Results] = field(default_factory=dict)
+    absent: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """Sets that are not here: why, and how to get them."""
+    num_listed: int = 0
+    num_read: int = 0
 
 
-def fill(templates: Sequence[str], words: Iterable[str]) -> list[str]:
-    """Every word in every template."""
-    return [template.replace("{}", word) for word in words for template in templates]
+def look(loaded: "Loaded", folder: Path, benchmarks: Path, sets: list[str], config: EvaluateConfig) -> Seen:
+    """Every protocol on a model, loaded from folder, over the sets in benchmarks.
 
-
-def spoken(class_name: str) -> str:
-    """The class name as words: face-smiling becomes face smiling."""
-    return class_name.replace("-", " ").replace("_", " ")
-
-
-def prompts(described: Mapping[str, Any]) -> dict[str, dict[str, dict[str, list[str]]]]:
-    """field -> variant -> class -> its prompts: the class's own name, or the names of its members in the train part."""
-    templates = described["templates"]
-    found = {"name": {"names": {name: fill(templates, [name]) for name in described["names"]}}}
-    for field, key in (("subcategory", "subcategories"), ("category", "categories")):
-        classes = described[key]
-        found[field] = {
-            "prompt": {name: fill(templates, [spoken(name)]) for name in classes},
-            "members": {name: fill(templates, members["names"]) for name, members in classes.items()},
-        }
-    return found
-
-
-def read_set(folder: Path) -> tuple[dict[str, Any], dict[str, pa.Table]]:
-    """classes.json of a benchmark, and its parts as tables of benchmarks.ROWS."""
-    path = folder / "classes.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: `dvc repro benchmarks@{folder.name}` makes it")
-    places = {TRAIN: TRAIN, **dict.fromkeys((*KNOWN, *NOVEL), "test")}
-    tables = {part: records.read_table(folder / place / f"{part}.parquet", ROWS) for part, place in places.items()}
-    return files.read_json(path), tables
-
-
-def encode_set(loaded: "Loaded", saved: Saved | None, folder: Path, without: str | None, batch_size: int) -> Encoded:
-    """The set in folder under the model and its heads.
-
-    Raises:
-        ValueError: the category to leave out is none of the set's.
+    Its features are kept under .work, for the next time.
     """
-    described, tables = read_set(folder)
-    if without is not None and without not in described["categories"]:
-        known = ", ".join(described["categories"])
-        raise ValueError(f"evaluate.protocols.without_category: {folder} has no category {without!r}; it has {known}")
-    wanted = prompts(described)
-    parts = {part: encode_part(loaded, saved, table, batch_size) for part, table in tables.items()}
-    captions = {line: [line] for line in sorted({line for part in parts.values() for line in part.labels["caption"]})}
-    lines = [line for field in wanted.values() for variant in field.values() for line in _flat(variant)]
-    texts = Texts(loaded, saved, [*lines, *captions], batch_size)
-    spaces = {field: {name: texts.space(of) for name, of in variants.items()} for field, variants in wanted.items()}
-    parent = {name: members["category"] for name, members in described["subcategories"].items()}
-    return Encoded(
-        train=parts[TRAIN],
-        tests={part: parts[part] for part in (*KNOWN, *NOVEL)},
-        spaces=add_restricted(spaces, parent, without),
-        categories=parent,
-        captions=texts.space(captions),
-    )
+    saved = heads.load(folder)
+    loaded.model.to(config.device)
+    weights = {name: digests.sha256_file(folder / name) for name in (towers.HUB_CONFIG, towers.WEIGHTS)}
+    shared = {**weights, "batch_size": config.batch_size, "threads": config.threads, "device": config.device}
 
+    def encoder(name: str) -> Encoder:
+        identity = {**shared, "set": digests.dvc_digest(benchmarks / name)}
+        return Encoder(loaded, saved, config.batch_size, cache_folder(folder.name, name, identity))
 
-def _flat(prompts_by_class: Mapping[str, Sequence[str]]) -> list[str]:
-    return [line for lines in prompts_by_class.values() for line in lines]
-
-
-def encode_part(loaded: "Loaded", saved: Saved | None, table: pa.Table, batch_size: int) -> Part:
-    """One part under the image tower."""
-    columns = {name: table[name].to_pylist() for name in ("uid", "image", "name", "caption", "subcategory", "category")}
-    feature_ND = encode.images(loaded, columns.pop("image"), batch_size)
-    return Part(
-        uids=columns.pop("uid"), labels=columns, features=feature_ND, images=encode.compared(saved, feature_ND, "image")
-    )
-
-
-def add_restricted(
-    spaces: Mapping[str, Mapping[str, Space]], parent: Mapping[str, str], without: str | None
-) -> dict[str, dict[str, Space]]:
-    """The spaces, and beside each of subcategories or categories the same one without the category left out."""
-    found = {field: dict(variants) for field, variants in spaces.items()}
-    if without is None:
-        return found
-    for name, space in spaces["category"].items():
-        found["category"][f"{name}_without_{without}"] = space.restricted(lambda label: label != without)
-    for name, space in spaces["subcategory"].items():
-        found["subcategory"][f"{name}_without_{without}"] = space.restricted(lambda label: parent[label] != without)
-    return found
+    seen = Seen()
+    for name in stage.progress(sets, label="sets"):
+        described = kinds.description(benchmarks / name)
+        if absent := described.get("absent"):
+            seen.absent[name] = absent
+            continue
+        seen.found[name] = kinds.run(encoder, benchmarks / name, described, config.protocols)
+        seen.num_listed += kinds.num_listed(described)
+        seen.num_read += kinds.num_stored(benchmarks / name)
+    return seen
 
 
 def model_facts(loaded: "Loaded", folder: Path) -> dict[str, Any]:
@@ -161,31 +107,42 @@ def model_facts(loaded: "Loaded", folder: Path) -> dict[str, Any]:
     return facts
 
 
-def write(found: Mapping[str, Results], model: Mapping[str, Any], out: Path, predictions: Path) -> int:
+def write(seen: Seen, model: Path, facts: Mapping[str, Any], out: Path, predictions: Path) -> int:
     """Writes metrics.json under out, and the predictions beside; returns their number.
 
     They are apart because DVC takes every file of a metrics folder for metrics.
 
     Args:
-        found: what the protocols found, by set.
-        model: what metrics.json says besides: the model's facts as `model`, what its training measured as `sets`.
+        seen: what the protocols found.
+        model: the folder whose history says what its training measured.
+        facts: the model's own.
     """
-    sets = {**{name: of.metrics for name, of in found.items()}, **model["sets"]}
-    files.write_json(out / "metrics.json", {"model": model["model"], "sets": sets})
-    rows = [{"set": name, **row} for name, of in found.items() for row in of.predictions]
+    sets = {**{name: of.metrics for name, of in seen.found.items()}, **history.as_sets(model)}
+    epochs = history.epochs(model)
+    said = {"absent": seen.absent} if seen.absent else {}
+    files.write_json(out / "metrics.json", {"model": facts, "sets": sets, "history": epochs, **said})
+    rows = [{"set": name, **row} for name, of in seen.found.items() for row in of.predictions]
     records.write_table(pa.Table.from_pylist(rows, schema=PREDICTIONS), predictions)
     return len(rows)
 
 
-def main(model: Path, benchmarks: Path, out: Path, predictions: Path, provenance: Path) -> None:
-    """Runs every protocol on MODEL over the sets in BENCHMARKS; writes metrics to OUT, answers to PREDICTIONS."""
-    from cyclip_model.model import towers
+def listed_sets() -> list[str]:
+    """The sets that params.yaml lists.
 
-    config, sets = params.load("evaluate", EvaluateConfig), params.names("sets")
+    Raises:
+        ValueError: there is none, or one has the name of the val split.
+    """
+    sets = params.names("sets")
     if not sets:
         raise ValueError("params.yaml: sets is empty: list at least one folder of data/sets to evaluate on")
     if history.SET in sets:
         raise ValueError(f"params.yaml: sets: {history.SET} is what the report calls the val split; rename that set")
+    return sets
+
+
+def main(model: Path, benchmarks: Path, out: Path, predictions: Path, provenance: Path) -> None:
+    """Runs every protocol on MODEL over the sets in BENCHMARKS; writes metrics to OUT, answers to PREDICTIONS."""
+    config, sets = params.load("evaluate", EvaluateConfig), listed_sets()
     stage.prune(benchmarks, sets)
     settings = {"evaluate": config, "sets": sets}
     deps, outs = [model, benchmarks], [out, predictions]
@@ -193,19 +150,11 @@ def main(model: Path, benchmarks: Path, out: Path, predictions: Path, provenance
         stage.run("evaluate", model.name, params=settings, deps=deps, outs=outs, provenance=provenance) as this,
         reproducible(config.threads),
     ):
-        loaded, saved = towers.load(model), heads.load(model)
-        found, num_listed, num_pictures = {}, 0, 0
-        for name in stage.progress(sets, label="sets"):
-            without = config.protocols.without_category
-            encoded = encode_set(loaded, saved, benchmarks / name, without, config.batch_size)
-            sides = (benchmarks / name / side for side in ("train", "test"))
-            num_listed += sum(records.read_table(side, columns=["uid"]).num_rows for side in sides)
-            num_pictures += sum(len(part.uids) for part in (encoded.train, *encoded.tests.values()))
-            found[name] = run(encoded, config.protocols)
+        loaded = towers.load(model)
+        seen = look(loaded, model, benchmarks, sets, config)
         made, answers = this.scratch / "out", this.scratch / "predictions.parquet"
-        said = {"model": model_facts(loaded, model), "sets": history.as_sets(model)}
-        num_predictions = write(found, said, made, answers)
-        this.account(rows_in=num_listed, kept=num_pictures, predictions=num_predictions)
+        num_predictions = write(seen, model, model_facts(loaded, model), made, answers)
+        this.account(rows_in=seen.num_listed, kept=seen.num_read, predictions=num_predictions)
         this.publish(made, out)
         this.publish(answers, predictions)
 
@@ -213,4 +162,7 @@ def main(model: Path, benchmarks: Path, out: Path, predictions: Path, provenance
 if __name__ == "__main__":
     from cyclip_model.evaluate import main  # not __main__.main: what pickles needs an importable name
 
-    stage.command(main)
+    if len(sys.argv) == 1 + len(main.__annotations__) - 1:
+        stage.command(main)
+    else:  # by name: no result of the DAG depends on how other models are brought
+        runpy.run_module("cyclip_model.evaluation.brought", run_name="__main__", alter_sys=True)

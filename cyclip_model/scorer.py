@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclip_model import losses
-from cyclip_model.model import external, model_folder, towers
+from cyclip_model.model import adopted, external, model_folder, towers
 from cyclip_model.model.learner import Learner
 from cyclip_model.rows import data, raw
 from cyclip_model.trainer import loop, ranks
@@ -54,24 +54,12 @@ def main(screened: Path, raw_dir: Path, model: Path, provenance: Path) -> None:
     with stage.run("scorer", "all", params=config, deps=deps, outs=outs, provenance=provenance) as this:
         made = this.scratch / "out"
         if config.external is not None:
-            this.account(**take(config.external, config.external_sha256, made, this.scratch / "arch"))
+            this.account(**adopted.take(config.external, config.external_sha256, KEYS, made, this.scratch / "arch"))
         else:
             assert config.train is not None
             uids = records.read_table(screened / "rows.parquet", columns=["uid"])["uid"].to_pylist()
             this.account(**fit(config.train, config.seed, raw_dir, uids, made))
         this.publish(made, model)
-
-
-def take(name: str, sha256: str | None, made: Path, scratch: Path) -> dict[str, Any]:
-    """Writes an external model under made and returns the account: it saw none of our rows, as far as we know.
-
-    Raises:
-        ValueError: there is no such model, or its weights have another sha256.
-    """
-    found = external.load(name, scratch, KEYS, sha256)
-    towers.save(found.model, made, found.model_cfg, found.preprocess_cfg, arch=found.arch)
-    records.write_table(records.EXPOSURE.empty_table(), made / "exposure.parquet")
-    return {"rows_in": 0, "kept": 0, "external": {"name": name, "sha256": found.sha256}}
 
 
 def fit(config: TrainConfig, seed: int, raw_dir: Path, uids: list[str], made: Path) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
+from cyclip_model.model import adopted, external
 from cyclip_model.trainer import timings, training
 from cyclip_model.trainer.config import TrainConfig
 from lineage import files, params, stage
@@ -28,16 +30,27 @@ def main(root_json: Path, shards: Path, model: Path, provenance: Path) -> None:
         try:
             if training.settings(model.name, given) != settings:
                 raise ValueError("params.yaml changed while the stage began: run it again")
-            config: TrainConfig = settings["train"]
-            if config.processes > 1:
-                training.launch(root_json, shards, model.name, this.scratch, config)
-            else:
-                training.train(root_json, shards, model.name, this.scratch)
+            this.account(**_make(root_json, shards, model.name, this, settings))
         finally:
             given.unlink()  # a training refused before its first checkpoint leaves no scratch
-        this.account(**files.read_json(this.scratch / training.ACCOUNT))
-        this.speed |= timings.summary(timings.path(model.name))
         this.publish(this.scratch / training.OUT, model)
+
+
+def _make(root_json: Path, shards: Path, name: str, this: stage.Run, settings: dict[str, Any]) -> dict[str, Any]:
+    """The model of this name under the run's scratch, trained or taken from others; returns the account."""
+    if "train" not in settings:
+        ((key, config),) = settings.items()
+        keys = external.Keys(f"{key}.external", f"{key}.sha256")
+        made, scratch = this.scratch / training.OUT, this.scratch / "arch"
+        return adopted.take(config.external, config.sha256, keys, made, scratch)
+    train: TrainConfig = settings["train"]
+    if train.processes > 1:
+        training.launch(root_json, shards, name, this.scratch, train)
+    else:
+        training.train(root_json, shards, name, this.scratch)
+    this.speed |= timings.summary(timings.path(name))
+    account: dict[str, Any] = files.read_json(this.scratch / training.ACCOUNT)
+    return account
 
 
 def _refuse_two_disks(model: Path) -> None:

@@ -1,21 +1,22 @@
-"""The protocols: which metric is taken of which part of an encoded set, beside its chance and majority levels.
+"""The suite's protocols: which metric is taken of which part of an encoded set, beside chance and majority levels.
 
-Results are filed as protocol -> part -> variant -> metric -> leaf (metrics.baselines.leaf).
+Other kinds of sets have theirs in labelled, paired and sentences.
 """
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from cyclip_model.benchmarks import KNOWN, NOVEL, TRAIN
+from cyclip_model.evaluation import clusters
+from cyclip_model.evaluation.answers import Found, Metrics, Results, agreement
 from cyclip_model.evaluation.suite import Encoded, Question, Space, ask
 from cyclip_model.metrics import baselines, consistency, geometry, probe, retrieval, zeroshot
-from cyclip_model.metrics.baselines import Leaf, leaf
-from cyclip_model.metrics.zeroshot import Bools, Floats, Ints
-
-Metrics = dict[str, Leaf]
+from cyclip_model.metrics.baselines import leaf, share
+from cyclip_model.metrics.zeroshot import Floats, Ints
+from cyclip_model.model.heads import Saved
 
 PROTOCOLS = {"name": "naming", "category": "category", "subcategory": "subcategory"}
 """Zero-shot protocol by the field that holds the label."""
@@ -27,6 +28,12 @@ class ProtocolsConfig:
 
     naming_k: list[int]
     """k of top-k accuracy in naming."""
+    zero_shot_k: list[int]
+    """k of top-k accuracy among the classes of a labelled set."""
+    hierarchy_k: list[int]
+    """k of fine and coarse accuracy of a labelled set whose classes have superclasses."""
+    probe_k: list[int]
+    """k of top-k accuracy of the linear probe on a labelled set."""
     class_k: list[int]
     """k of top-k accuracy among subcategories or categories."""
     recall_k: list[int]
@@ -41,47 +48,17 @@ class ProtocolsConfig:
     """Recipe of the linear probe."""
 
     def __post_init__(self) -> None:
-        if min([*self.naming_k, *self.class_k, *self.recall_k, *self.consistency_k, self.knn_k], default=0) < 1:
-            raise ValueError("every k must be at least 1")
+        lists = (self.naming_k, self.zero_shot_k, self.hierarchy_k, self.probe_k, self.class_k, self.recall_k)
+        if not all((*lists, self.consistency_k)) or min(itertools.chain(*lists, self.consistency_k, [self.knn_k])) < 1:
+            raise ValueError("every list of k needs one, and every k must be at least 1")
 
 
-@dataclass(kw_only=True, slots=True)
-class Results:
-    """What the protocols have found so far."""
+def run(encoded: Encoded, config: ProtocolsConfig, saved: Saved | None) -> Results:
+    """Every protocol on every part it fits.
 
-    metrics: dict[str, dict[str, dict[str, Metrics]]] = field(default_factory=dict)
-    predictions: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, protocol: str, part: str, variant: str, metrics: Metrics) -> None:
-        """Files the metrics of one protocol on one part."""
-        self.metrics.setdefault(protocol, {}).setdefault(part, {})[variant] = metrics
-
-    def classify(self, protocol: str, question: Question, score_NC: Floats, ks: Sequence[int]) -> None:
-        """Files accuracies, and of every picture what was said and at which rank the truth stood."""
-        rank_N = zeroshot.ranks(score_NC, question.truth)
-        metrics = accuracies(rank_N, question.truth, len(question.classes), ks)
-        self.add(protocol, question.part, question.variant, metrics)
-        shared = {"protocol": protocol, "part": question.part, "variant": question.variant}
-        columns = zip(question.uids, question.truth, score_NC.argmax(axis=1), rank_N.tolist(), strict=True)
-        self.predictions += [
-            {**shared, "uid": uid, "label": question.classes[label], "prediction": question.classes[said], "rank": rank}
-            for uid, label, said, rank in columns
-        ]
-
-
-def accuracies(rank_N: Ints, label_N: Ints, num_classes: int, ks: Sequence[int]) -> Metrics:
-    """Top-k accuracies (k capped at the number of classes) and balanced accuracy, each beside its baselines."""
-    metrics = {}
-    for k in sorted({min(k, num_classes) for k in ks}):
-        chance, majority = baselines.chance_top_k(k, num_classes), baselines.majority_top_k(label_N, k)
-        metrics[f"top_{k}"] = leaf(zeroshot.top_k(rank_N, k), len(label_N), chance, majority)
-    balanced = zeroshot.balanced_accuracy(rank_N == 0, label_N)
-    metrics["balanced_accuracy"] = leaf(balanced, len(label_N), 1 / num_classes, 1 / len(np.unique(label_N)))
-    return metrics
-
-
-def run(encoded: Encoded, config: ProtocolsConfig) -> Results:
-    """Every protocol on every part it fits."""
+    Args:
+        saved: the model's cluster heads, where it has some.
+    """
     results = Results()
     for part in KNOWN:
         zero_shot(results, encoded, part, "name", config.naming_k)
@@ -97,6 +74,9 @@ def run(encoded: Encoded, config: ProtocolsConfig) -> Results:
         agree(results, encoded, part, "subcategory", config.consistency_k)
     for variant, classes in class_lists(encoded, config.without_category).items():
         supervise(results, encoded, variant, classes, config)
+    represent(results, encoded, sorted(encoded.categories), config)
+    if saved is not None:
+        look_into_clusters(results, encoded, saved)
     return results
 
 
@@ -119,10 +99,10 @@ def hierarchy(results: Results, encoded: Encoded, part: str) -> None:
         category_C = np.array([names.index(encoded.categories[name]) for name in space.classes], dtype=np.int64)
         score_NC = _cosines(encoded, question, space)
         fine_N = zeroshot.fine_ranks(score_NC, question.truth, category_C)
-        fine = leaf(zeroshot.top_k(fine_N, 1), len(fine_N), baselines.chance_within(question.truth, category_C))
+        fine = share(zeroshot.top_k(fine_N, 1), len(fine_N), baselines.chance_within(question.truth, category_C))
         score_NS, coarse_N = zeroshot.coarse_scores(score_NC, category_C, len(names)), category_C[question.truth]
         hit = zeroshot.top_k(zeroshot.ranks(score_NS, coarse_N), 1)
-        coarse = leaf(hit, len(coarse_N), 1 / len(np.unique(category_C)), baselines.majority_top_k(coarse_N, 1))
+        coarse = share(hit, len(coarse_N), 1 / len(np.unique(category_C)), baselines.majority_top_k(coarse_N, 1))
         results.add("hierarchy", part, variant, {"fine_top_1": fine, "coarse_top_1": coarse})
 
 
@@ -131,17 +111,33 @@ def retrieve(results: Results, encoded: Encoded, part: str, ks: Sequence[int]) -
     captions = set(encoded.tests[part].labels["caption"])
     texts = encoded.captions.restricted(captions.__contains__)
     question = ask(encoded, part, "caption", texts.classes, "captions")
-    relevant_NT = retrieval.relevance(question.truth, len(captions))
-    score_NT = _cosines(encoded, question, texts)
-    results.add("retrieval", part, "image_to_text", recalls(score_NT, relevant_NT, ks))
-    results.add("retrieval", part, "text_to_image", recalls(score_NT.T, relevant_NT.T, ks))
+    results.recall(part, "image_to_text", pictures_find(encoded, question, texts), ks)
+    results.recall(part, "text_to_image", captions_find(encoded, question, texts), ks)
 
 
-def recalls(score_QT: Floats, relevant_QT: Bools, ks: Sequence[int]) -> Metrics:
-    """Recall at each k beside what a random order would reach."""
-    rank_Q = retrieval.best_ranks(score_QT, relevant_QT)
-    chance = {k: baselines.chance_recall(relevant_QT, k) for k in ks}
-    return {f"recall_{k}": leaf(retrieval.recall(rank_Q, k), len(rank_Q), chance[k]) for k in ks}
+def pictures_find(encoded: Encoded, question: Question, texts: Space) -> Found:
+    """Every picture's own caption among the distinct ones."""
+    image_ND, group_T = encoded.tests[question.part].images[question.rows], np.arange(len(texts.classes))
+    return Found(
+        uids=question.uids,
+        labels=[""] * len(question.uids),
+        ranks=retrieval.group_ranks(image_ND, texts.vectors, question.truth, group_T),
+        num_relevant=np.ones(len(question.uids), dtype=np.int64),
+        num_items=len(texts.classes),
+    )
+
+
+def captions_find(encoded: Encoded, question: Question, texts: Space) -> Found:
+    """Every distinct caption's pictures among all; it is filed under the first of them."""
+    image_ND, group_T = encoded.tests[question.part].images[question.rows], np.arange(len(texts.classes))
+    first_T = np.unique(question.truth, return_index=True)[1]
+    return Found(
+        uids=[question.uids[row] for row in first_T],
+        labels=texts.classes,
+        ranks=retrieval.group_ranks(texts.vectors, image_ND, group_T, question.truth),
+        num_relevant=np.bincount(question.truth, minlength=len(texts.classes)),
+        num_items=len(question.uids),
+    )
 
 
 def agree(results: Results, encoded: Encoded, part: str, label: str, ks: Sequence[int]) -> None:
@@ -152,11 +148,6 @@ def agree(results: Results, encoded: Encoded, part: str, label: str, ks: Sequenc
         near_NK = _near_labels(encoded, question, ask(encoded, TRAIN, label, space.classes, variant), max(ks))
         metrics = {f"k_{k}": agreement(said_N, consistency.vote(near_NK, k)) for k in ks}
         results.add("consistency", part, variant, metrics)
-
-
-def agreement(said_N: Ints, voted_N: Ints) -> Leaf:
-    """Agreement of two labellings beside that of independent ones with the same class frequencies."""
-    return leaf(consistency.agreement(said_N, voted_N), len(said_N), baselines.chance_agreement(said_N, voted_N))
 
 
 def _near_labels(encoded: Encoded, question: Question, train: Question, k: int) -> Ints:
@@ -183,10 +174,40 @@ def supervise(results: Results, encoded: Encoded, variant: str, classes: list[st
         results.classify("knn", question, np.eye(len(classes))[voted_N], [1])
 
 
+def represent(results: Results, encoded: Encoded, classes: list[str], config: ProtocolsConfig) -> None:
+    """Linear probe and k-NN on what the tower has before its projection: the field's rows of visual representation."""
+    train = ask(encoded, TRAIN, "subcategory", classes, "backbone")
+    backbone_MH = encoded.train.backbone[train.rows]
+    layer, train_MH = probe.fit(backbone_MH, train.truth, len(classes), config.probe), zeroshot.normalise(backbone_MH)
+    for part, test in encoded.tests.items():
+        question = ask(encoded, part, "subcategory", classes, "backbone")
+        test_NH = test.backbone[question.rows]
+        results.classify("linear_probe", question, probe.logits(test_NH, *layer), [1])
+        near_NK = consistency.nearest(zeroshot.normalise(test_NH), train_MH, config.knn_k)
+        voted_N = consistency.vote(train.truth[near_NK], config.knn_k)
+        results.classify("knn", question, np.eye(len(classes))[voted_N], [1])
+
+
+def look_into_clusters(results: Results, encoded: Encoded, saved: Saved) -> None:
+    """Naming of known parts by each of nCLIP's scores, and on every part how clusters go with subcategories."""
+    prompts = clusters.Prompts(*encoded.names)
+    for part in KNOWN:
+        question = ask(encoded, part, "name", encoded.spaces["name"]["names"].classes, "")
+        clusters.score(results, question, encoded.tests[part].features[question.rows], prompts, saved)
+    for part, test in encoded.tests.items():
+        question = ask(encoded, part, "subcategory", sorted(encoded.categories), "")
+        clusters.gauge(results, part, test.features[question.rows], question.truth, saved)
+
+
 def shape(results: Results, encoded: Encoded, part: str) -> None:
     """Alignment, uniformity and gaps of one part's pairs."""
     question = ask(encoded, part, "caption", encoded.captions.classes, "pairs")
-    image_ND, text_ND = encoded.tests[part].images, encoded.captions.vectors[question.truth]
+    text_ND = encoded.captions.vectors[question.truth]
+    results.add("geometry", part, "pairs", pair_geometry(encoded.tests[part].images, text_ND))
+
+
+def pair_geometry(image_ND: Floats, text_ND: Floats) -> Metrics:
+    """Alignment, uniformity and gaps of N pairs of unit rows."""
     found = {
         "alignment": geometry.alignment(image_ND, text_ND),
         "uniformity_image": geometry.uniformity(image_ND, image_ND),
@@ -196,7 +217,7 @@ def shape(results: Results, encoded: Encoded, part: str) -> None:
         "in_modal_gap": geometry.in_modal_gap(image_ND, text_ND),
         "cross_modal_gap": geometry.cross_modal_gap(image_ND, text_ND),
     }
-    results.add("geometry", part, "pairs", {name: leaf(value, len(image_ND)) for name, value in found.items()})
+    return {name: leaf(value, len(image_ND)) for name, value in found.items()}
 
 
 def shape_by_name(results: Results, encoded: Encoded, part: str) -> None:

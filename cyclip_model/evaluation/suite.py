@@ -18,6 +18,8 @@ class Part:
     """Per row, by field: name, caption, subcategory, category; empty where a row has none."""
     features: Floats
     """(N, F) float32, as the image tower gives them."""
+    backbone: Floats
+    """(N, H) float32, what the image tower has before its projection."""
     images: Floats
     """(N, D) float32, L2-normalised."""
 
@@ -48,6 +50,8 @@ class Encoded:
     """subcategory -> category."""
     captions: Space
     """Every distinct caption of the test parts, without a template."""
+    names: tuple[Floats, Ints]
+    """(P, D) float32 text features, not normalised, of the prompts of all names, and (P,) the name of each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

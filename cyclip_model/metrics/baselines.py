@@ -1,6 +1,6 @@
 """What a result must beat: chance and majority levels, and the leaf that carries them beside every number."""
 
-from math import comb
+from math import comb, sqrt
 
 import numpy as np
 
@@ -11,10 +11,21 @@ DIGITS = 6
 Leaf = dict[str, float | int | None]
 
 
-def leaf(value: float, n: int, chance: float | None = None, majority: float | None = None) -> Leaf:
+def leaf(
+    value: float,
+    n: int,
+    chance: float | None = None,
+    majority: float | None = None,
+    standard_error: float | None = None,
+) -> Leaf:
     """One metric as written to metrics.json: value, number of rows, chance and majority levels (None: meaningless)."""
-    levels = {"value": value, "chance": chance, "majority": majority}
+    levels = {"value": value, "chance": chance, "majority": majority, "standard_error": standard_error}
     return {"n": n, **{key: None if level is None else round(float(level), DIGITS) for key, level in levels.items()}}
+
+
+def share(value: float, n: int, chance: float | None = None, majority: float | None = None) -> Leaf:
+    """A leaf that is a share of n rows, with the standard error that so many rows leave: sqrt(p (1 - p) / n)."""
+    return leaf(value, n, chance, majority, sqrt(max(value * (1 - value), 0.0) / n))
 
 
 def chance_top_k(k: int, num_classes: int) -> float:
@@ -44,6 +55,14 @@ def chance_agreement(a_N: Ints, b_N: Ints) -> float:
     return float((share_a_C * share_b_C).sum())
 
 
-def chance_within(label_N: Ints, superclass_C: Ints) -> float:
-    """Expected accuracy of a random class of the true superclass."""
-    return float(np.mean(1 / np.bincount(superclass_C)[superclass_C[label_N]]))
+def chance_within(label_N: Ints, superclass_C: Ints, k: int = 1) -> float:
+    """Expected top-k accuracy of random classes of the true superclass."""
+    return float(np.mean(np.minimum(k / np.bincount(superclass_C)[superclass_C[label_N]], 1)))
+
+
+def chance_recall_of(num_relevant_Q: Ints, num_items: int, k: int) -> float:
+    """As `chance_recall`, from the number of relevant items of every query."""
+    k = min(k, num_items)
+    num_relevant, num_queries = np.unique(num_relevant_Q, return_counts=True)
+    hit = [1 - comb(num_items - int(m), k) / comb(num_items, k) for m in num_relevant]
+    return float(np.average(hit, weights=num_queries))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cyclip_model.metrics.zeroshot import TIE, Bools, Floats, Ints
+from cyclip_model.metrics.zeroshot import TIE, Bools, Floats, Ints, cosines
 
 
 def best_ranks(score_QT: Floats, relevant_QT: Bools) -> Ints:
@@ -26,3 +26,15 @@ def relevance(image_caption_N: Ints, num_texts: int) -> Bools:
     """(N, T) which text belongs to which image, given each image's text index; several images may share a text."""
     relevant_NT: Bools = image_caption_N[:, None] == np.arange(num_texts)[None, :]
     return relevant_NT
+
+
+def group_ranks(
+    query_QD: Floats, item_TD: Floats, query_group_Q: Ints, item_group_T: Ints, *, chunk_rows: int = 2048
+) -> Ints:
+    """(Q,) as `best_ranks`, an item being relevant where the groups are equal; a chunk of queries at a time."""
+    chunks = []
+    for start in range(0, len(query_QD), chunk_rows):
+        score_QT = cosines(query_QD[start : start + chunk_rows], item_TD)
+        relevant_QT = query_group_Q[start : start + chunk_rows, None] == item_group_T[None, :]
+        chunks.append(best_ranks(score_QT, relevant_QT))
+    return np.concatenate(chunks)

@@ -1,6 +1,6 @@
 """Zero-shot classification: cosines, ranks, top-k, balanced, fine and coarse accuracy."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,3 +77,33 @@ def coarse_scores(score_NC: Floats, superclass_C: Ints, num_superclasses: int) -
     for superclass in np.unique(superclass_C):
         score_NS[:, superclass] = score_NC[:, superclass_C == superclass].max(axis=1)
     return score_NS
+
+
+class Classified(NamedTuple):
+    """Ranks of the truth and answers, of N rows."""
+
+    rank_N: Ints
+    predicted_N: Ints
+
+
+def classify(query_ND: Floats, class_CD: Floats, label_N: Ints, *, chunk_rows: int = 4096) -> Classified:
+    """Ranks and first arg-max of dot products, a chunk of rows at a time."""
+    ranks_, said = [], []
+    for start in range(0, len(query_ND), chunk_rows):
+        score_NC = cosines(query_ND[start : start + chunk_rows], class_CD)
+        ranks_.append(ranks(score_NC, label_N[start : start + chunk_rows]))
+        said.append(score_NC.argmax(axis=1))
+    return Classified(np.concatenate(ranks_), np.concatenate(said).astype(np.int64))
+
+
+def hierarchy(
+    query_ND: Floats, class_CD: Floats, label_N: Ints, superclass_C: Ints, *, chunk_rows: int = 4096
+) -> tuple[Ints, Ints]:
+    """(N,) fine and (N,) coarse ranks."""
+    fine, coarse = [], []
+    for start in range(0, len(query_ND), chunk_rows):
+        score_NC, label = cosines(query_ND[start : start + chunk_rows], class_CD), label_N[start : start + chunk_rows]
+        fine.append(fine_ranks(score_NC, label, superclass_C))
+        score_NS = coarse_scores(score_NC, superclass_C, int(superclass_C.max()) + 1)
+        coarse.append(ranks(score_NS, superclass_C[label]))
+    return np.concatenate(fine), np.concatenate(coarse)

@@ -76,8 +76,13 @@ class Saved(NamedTuple):
 
     def shares(self, features_BD: Tensor, modality: Literal["image", "text"]) -> Tensor:
         """Cluster probabilities (B, K) of a tower's features, float32."""
+        return torch.softmax(self.logits(features_BD, modality) / self.temperature, dim=1)
+
+    def logits(self, features_BD: Tensor, modality: Literal["image", "text"]) -> Tensor:
+        """Cluster logits (B, K) of a tower's features, float32, before temperature and softmax."""
         head: ClusterHead = getattr(self.heads, modality)
-        return torch.softmax(head(normalize(features_BD, dim=1)) / self.temperature, dim=1)
+        logits: Tensor = head(normalize(features_BD, dim=1))
+        return logits
 
 
 def save(saved: Saved, folder: Path, config: HeadConfig) -> None:

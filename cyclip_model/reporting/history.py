@@ -32,19 +32,29 @@ def last_epoch(folder: Path) -> dict[str, float]:
     return found
 
 
+def epochs(folder: Path) -> list[dict[str, float]]:
+    """Every line of history.csv, by column; what is empty there is left out. Empty where the model has no history."""
+    path = folder / "history.csv"
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: round(_number(text, name, path), DIGITS) for name, text in row.items() if text} for row in rows]
+
+
 def _number(text: str, column: str, path: Path) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{path}: {column} of the last epoch is {text!r}, not a number; train the model again")
+        raise ValueError(f"{path}: {column} of an epoch is {text!r}, not a number; train the model again")
     return number
 
 
 def as_sets(folder: Path) -> dict[str, Any]:
     """{set: its metrics} in the form of metrics.json; empty where the model has no history or held nothing out."""
     found = last_epoch(folder)
-    levels = {"n": None, "chance": None, "majority": None}
+    levels = {"n": None, "chance": None, "majority": None, "standard_error": None}
     leaves = {name: {**levels, "value": round(value, DIGITS)} for name, value in found.items()}
     return {SET: {PROTOCOL: {PART: {VARIANT: leaves}}}} if leaves else {}

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from cyclip_model import losses
 from cyclip_model.model import heads, model_folder, towers, warm_start
+from cyclip_model.model.adopted import AdoptedConfig
 from cyclip_model.model.learner import Learner
 from cyclip_model.rows import data, loader
 from cyclip_model.rows.loader import LoaderConfig
@@ -72,6 +73,9 @@ def objective_of(name: str, path: Path = params.PARAMS) -> tuple[losses.Objectiv
 def settings(name: str, path: Path = params.PARAMS) -> dict[str, Any]:
     """All that a params file says of the model of this name, by section."""
     entry, _ = parse_name(name)
+    section = params.section("losses", path).get(entry)
+    if isinstance(section, dict) and "external" in section:
+        return {f"losses.{entry}": params.build(AdoptedConfig, section, f"losses.{entry}", path)}
     _, loss_config = objective_of(entry, path)
     return {"train": params.load("train", TrainConfig, path), f"losses.{entry}": loss_config}
 

@@ -25,6 +25,9 @@ KINDS = {
 VENDORS = {"noto": "white", "fluent": "#eeeeee", "twemoji": "#ffffdd", "line": "#ddffff"}
 PROTOCOLS = ProtocolsConfig(
     naming_k=[1, 5],
+    zero_shot_k=[1, 3, 5, 10],
+    hierarchy_k=[1, 2, 3],
+    probe_k=[1, 5],
     class_k=[1, 3, 5],
     recall_k=[1, 5, 10],
     consistency_k=[1, 3],
@@ -119,7 +122,7 @@ def write_params(folder: Path, **changes: Any) -> Path:
         "seeds": [0],
         "sets": ["emoji"],
         "benchmarks": {"max_pixels": 4096},
-        "evaluate": {"threads": 1, "batch_size": 16, "protocols": plain_protocols()},
+        "evaluate": {"threads": 1, "batch_size": 16, "device": "cpu", "protocols": plain_protocols()},
         **changes,
     }
     (folder / "params.yaml").write_text(yaml.safe_dump(content))

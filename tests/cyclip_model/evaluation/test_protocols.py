@@ -5,7 +5,8 @@ import pytest
 
 from cyclip_model.benchmarks import KNOWN, NOVEL
 from cyclip_model.evaluation import protocols
-from cyclip_model.evaluation.protocols import Results, accuracies, class_lists
+from cyclip_model.evaluation.answers import Results, accuracies
+from cyclip_model.evaluation.protocols import class_lists
 from cyclip_model.evaluation.suite import Encoded, Part, Space, ask
 from cyclip_model.metrics.zeroshot import normalise
 from tests.cyclip_model.small_set import PROTOCOLS
@@ -19,7 +20,9 @@ def part(names: list[str], vectors: list[list[float]], **labels: list[str]) -> P
     categories = [CATEGORIES.get(name, "") for name in subcategories]
     fields = {"name": names, "caption": names, "subcategory": subcategories, "category": categories}
     array = np.array(vectors)
-    return Part(uids=[str(n) for n in range(len(names))], labels=fields, features=array, images=normalise(array))
+    return Part(
+        uids=[str(n) for n in range(len(names))], labels=fields, features=array, backbone=array, images=normalise(array)
+    )
 
 
 def encoded(tests: Part) -> Encoded:
@@ -35,6 +38,7 @@ def encoded(tests: Part) -> Encoded:
         spaces={"name": {"names": texts}, "subcategory": {"members": space}, "category": {"members": coarse}},
         categories=CATEGORIES,
         captions=texts,
+        names=(texts.vectors, np.arange(len(texts.classes))),
     )
 
 
@@ -42,7 +46,7 @@ PERFECT = encoded(part(["wren", "lion", "flag: Chad"], [[2.0, 0.1], [0.1, 3.0], 
 
 
 def test_a_perfect_space_is_perfect_everywhere() -> None:
-    results = protocols.run(PERFECT, PROTOCOLS)
+    results = protocols.run(PERFECT, PROTOCOLS, None)
     for protocol, metric in (("naming", "top_1"), ("category", "top_1"), ("subcategory", "balanced_accuracy")):
         for variants in results.metrics[protocol].values():
             assert all(metrics[metric]["value"] == 1.0 for metrics in variants.values()), protocol
@@ -53,11 +57,12 @@ def test_a_perfect_space_is_perfect_everywhere() -> None:
         "value": 1.0,
         "chance": 0.5,
         "majority": 0.5,
+        "standard_error": 0.0,
     }
 
 
 def test_every_metric_carries_its_rows_and_levels() -> None:
-    results = protocols.run(PERFECT, PROTOCOLS)
+    results = protocols.run(PERFECT, PROTOCOLS, None)
     leaves = [
         (protocol, leaf)
         for protocol, parts in results.metrics.items()
@@ -65,7 +70,7 @@ def test_every_metric_carries_its_rows_and_levels() -> None:
         for metrics in variants.values()
         for leaf in metrics.values()
     ]
-    assert all(set(leaf) == {"n", "value", "chance", "majority"} for _, leaf in leaves)
+    assert all(set(leaf) == {"n", "value", "chance", "majority", "standard_error"} for _, leaf in leaves)
     assert all(leaf["chance"] is not None for protocol, leaf in leaves if protocol != "geometry")
 
 
@@ -101,6 +106,7 @@ def test_alignment_by_name_is_a_mean_cosine() -> None:
         "value": 0.5,
         "chance": None,
         "majority": None,
+        "standard_error": None,
     }
 
 

@@ -15,5 +15,5 @@ def test_a_history_without_val_columns_adds_no_set(tmp_path: Path, text: str) ->
 
 def test_a_history_with_something_else_than_numbers_is_named(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_text("epoch,val_loss\n1,nan\n")
-    with pytest.raises(ValueError, match=r"history.csv: val_loss of the last epoch is 'nan', not a number"):
+    with pytest.raises(ValueError, match=r"history.csv: val_loss of an epoch is 'nan', not a number"):
         history.as_sets(tmp_path)

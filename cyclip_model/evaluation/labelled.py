@@ -1,0 +1,154 @@
+"""Sets of pictures with labels: CIFAR, ImageNet and its shifts, and what else has classes.
+
+Zero-shot accuracy, fine and coarse accuracy where classes have superclasses, geometry, nCLIP's scores and clusters;
+with a train part linear probe, k-NN and the consistency score as well.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cyclip_model.benchmarks import TRAIN
+from cyclip_model.evaluation import clusters, stored
+from cyclip_model.evaluation.answers import Results, agreement
+from cyclip_model.evaluation.encode import Pictures
+from cyclip_model.evaluation.encoder import Encoder
+from cyclip_model.evaluation.protocols import ProtocolsConfig
+from cyclip_model.evaluation.suite import Question
+from cyclip_model.evaluation.suite_set import fill
+from cyclip_model.metrics import baselines, consistency, geometry, probe, zeroshot
+from cyclip_model.metrics.baselines import leaf, share
+from cyclip_model.metrics.zeroshot import Floats, Ints, class_embeddings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labelled:
+    """A part of such a set under one model."""
+
+    uids: list[str]
+    truth: Ints
+    """(N,) numbers of classes."""
+    pictures: Pictures
+    images: Floats
+    """(N, D) float32, L2-normalised."""
+
+
+def read(encoder: Encoder, folder: Path, part: str) -> Labelled:
+    """One part of the set in folder."""
+    made = stored.pictures(encoder, folder, part)
+    return Labelled(
+        uids=stored.columns(folder, part, "uid")["uid"].to_pylist(),
+        truth=stored.labels(folder, part),
+        pictures=made,
+        images=encoder.compared(made.features, "image"),
+    )
+
+
+def prompts(described: Mapping[str, Any]) -> tuple[list[str], Ints]:
+    """P lines, every class in every template, and (P,) the class of each."""
+    templates, names = described["templates"], described["classnames"]
+    return fill(templates, names), np.repeat(np.arange(len(names)), len(templates))
+
+
+def classifier(encoder: Encoder, described: Mapping[str, Any]) -> Floats:
+    """(C, D) float32 the classes' text embeddings, L2-normalised."""
+    lines, class_P = prompts(described)
+    return class_embeddings(encoder.compared(encoder.texts(lines), "text"), class_P, len(described["classnames"]))
+
+
+def run(encoder: Encoder, folder: Path, described: Mapping[str, Any], config: ProtocolsConfig) -> Results:
+    """Every protocol that the set in folder has the parts for."""
+    results, names = Results(), list(described["classnames"])
+    test, class_CD = read(encoder, folder, stored.TEST), classifier(encoder, described)
+    found = zeroshot.classify(test.images, class_CD, test.truth)
+    results.answer("zero_shot", _asked(test, "prompt", names), found.rank_N, found.predicted_N, config.zero_shot_k)
+    if described.get("superclasses"):
+        _hierarchy(results, test, class_CD, described["superclasses"], config)
+    _geometry(results, test, class_CD)
+    if encoder.saved is not None:
+        lines, class_P = prompts(described)
+        texts = clusters.Prompts(encoder.texts(lines), class_P)
+        clusters.score(results, _asked(test, "", names), test.pictures.features, texts, encoder.saved)
+        clusters.gauge(results, stored.TEST, test.pictures.features, test.truth, encoder.saved)
+    if stored.has_train(described):
+        train = read(encoder, folder, TRAIN)
+        _supervise(results, train, test, names, config)
+        _agree(results, train, test, found.predicted_N, config)
+    return results
+
+
+def _asked(part: Labelled, variant: str, names: list[str]) -> Question:
+    rows = np.arange(len(part.truth))
+    return Question(part=stored.TEST, variant=variant, classes=names, uids=part.uids, rows=rows, truth=part.truth)
+
+
+def _hierarchy(
+    results: Results, test: Labelled, class_CD: Floats, superclasses: Mapping[str, Any], config: ProtocolsConfig
+) -> None:
+    superclass_C = np.array(superclasses["of"], dtype=np.int64)
+    fine_N, coarse_N = zeroshot.hierarchy(test.images, class_CD, test.truth, superclass_C)
+    num_superclasses, coarse_truth_N = len(superclasses["names"]), superclass_C[test.truth]
+    metrics = {}
+    for k in config.hierarchy_k:
+        chance = baselines.chance_within(test.truth, superclass_C, k)
+        metrics[f"fine_top_{k}"] = share(zeroshot.top_k(fine_N, k), len(fine_N), chance)
+        levels = (
+            baselines.chance_top_k(k, num_superclasses),
+            baselines.majority_top_k(coarse_truth_N, k),
+        )
+        metrics[f"coarse_top_{k}"] = share(zeroshot.top_k(coarse_N, k), len(coarse_N), *levels)
+    results.add("hierarchy", stored.TEST, "prompt", metrics)
+
+
+def _geometry(results: Results, test: Labelled, class_CD: Floats) -> None:
+    alignment = geometry.label_alignment(test.images, class_CD, test.truth)
+    uniformity = geometry.label_uniformity(test.images, class_CD, test.truth)
+    num_rows = len(test.truth)
+    metrics = {"alignment": leaf(alignment, num_rows), "uniformity": leaf(uniformity, num_rows)}
+    metrics["modality_gap"] = leaf(geometry.modality_gap(test.images, class_CD[test.truth]), num_rows)
+    results.add("geometry", stored.TEST, "names", metrics)
+
+
+def _supervise(results: Results, train: Labelled, test: Labelled, names: list[str], config: ProtocolsConfig) -> None:
+    for variant, field in (("all", "features"), ("backbone", "backbone")):
+        question = _asked(test, variant, names)
+        train_MF, test_NF = getattr(train.pictures, field), getattr(test.pictures, field)
+        layer = probe.fit(train_MF, train.truth, len(names), config.probe)
+        results.classify("linear_probe", question, probe.logits(test_NF, *layer), config.probe_k)
+        unit_MF = train.images if variant == "all" else zeroshot.normalise(train_MF)
+        unit_NF = test.images if variant == "all" else zeroshot.normalise(test_NF)
+        near_NK = consistency.nearest(unit_NF, unit_MF, config.knn_k)
+        voted_N = consistency.vote(train.truth[near_NK], config.knn_k)
+        results.answer("knn", question, (voted_N != test.truth).astype(np.int64), voted_N, [1])
+
+
+def _agree(results: Results, train: Labelled, test: Labelled, said_N: Ints, config: ProtocolsConfig) -> None:
+    near_NK = train.truth[consistency.nearest(test.images, train.images, max(config.consistency_k))]
+    metrics = {f"k_{k}": agreement(said_N, consistency.vote(near_NK, k)) for k in config.consistency_k}
+    results.add("consistency", stored.TEST, "prompt", metrics)
+
+
+def shift(
+    results: Results, parent: Encoder, folder: Path, described: Mapping[str, Any], shifted: Mapping[str, Any]
+) -> None:
+    """Files the zero-shot accuracy of the parent set, among the classes that the shifted set has, beside its own.
+
+    What is left of it is robustness; how much of that is more than accuracy predicts, only several models tell
+    (metrics.shift).
+
+    Args:
+        parent: of the same model on the parent set, which lies in folder as `described` says.
+        shifted: description of the set whose results these are.
+    """
+    kept_C = np.array(shifted["parent_classes"] or range(len(described["classnames"])), dtype=np.int64)
+    test, class_CD = read(parent, folder, stored.TEST), classifier(parent, described)[kept_C]
+    number = {int(old): new for new, old in enumerate(kept_C)}
+    rows = np.flatnonzero(np.isin(test.truth, kept_C))
+    truth_N = np.array([number[int(label)] for label in test.truth[rows]], dtype=np.int64)
+    found = zeroshot.classify(test.images[rows], class_CD, truth_N)
+    base = share(zeroshot.top_k(found.rank_N, 1), len(rows), 1 / len(kept_C), baselines.majority_top_k(truth_N, 1))
+    own = results.metrics["zero_shot"][stored.TEST]["prompt"]["top_1"]
+    results.add("shift", stored.TEST, described["name"], {"parent_top_1": base, "top_1": own})
