@@ -50,7 +50,7 @@ def write_labelled(
         table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["uid"])), schema=LABELLED)
         records.write_table(table, folder / part / f"{part}.parquet")
     parts = {part: len(of) * len(classes) for part, of in vendors.items()}
-    shared = {"classnames": list(classes), "templates": ["{}", "a drawing of a {}"], "shift_of": None}
+    shared: dict[str, Any] = {"classnames": list(classes), "templates": ["{}", "a drawing of a {}"], "shift_of": None}
     return describe(folder, "classification", parts, **{**shared, "superclasses": None, "parent_classes": None, **more})
 
 

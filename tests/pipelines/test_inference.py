@@ -41,7 +41,7 @@ def test_embeddings_are_our_own_encoders_to_float16_precision(arch: str, tmp_pat
     found = run(tmp_path, SAMPLES, scorer)
     own = towers.load(scorer)
     with inference._threads(1):  # and the same batches: kernels for other shapes round otherwise, in the fifth decimal
-        image = unit(encode.images(own, [sample.picture for sample in SAMPLES], 4))
+        image = unit(encode.images(own, [sample.picture for sample in SAMPLES], 4).features)
         text = unit(encode.texts(own, [sample.caption.decode() for sample in SAMPLES], 4))
     assert found.uids == [sample.uid for sample in SAMPLES]
     assert found.image_ND.dtype == found.text_ND.dtype == np.float16
