@@ -14,7 +14,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from cyclip_model import losses, train
+from cyclip_model import evaluate, losses, train
+from cyclip_model.evaluate import EvaluateConfig
+from cyclip_model.model import towers
+from tests.cyclip_model import kinds_of_sets, small_set
 from tests.cyclip_model.test_train import LOADER, LOSSES
 
 NUM_GPUS = torch.cuda.device_count()
@@ -74,3 +77,17 @@ def test_two_gpus_end_with_the_weights_of_one_but_for_rounding(run: Run, name: s
     one, two = (run(name, str(processes), processes=processes, eps=1e-3) for processes in (1, 2))
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, rtol=1e-3, atol=1e-4, msg=key)
+
+
+def test_evaluation_on_a_gpu_says_what_the_cpu_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    small_set.write_model(tmp_path / "models/clip-0")
+    kinds_of_sets.write_labelled(tmp_path / "data/benchmarks/toys")
+    made = {}
+    for device in ("cpu", "cuda"):
+        config = EvaluateConfig(threads=1, batch_size=16, device=device, protocols=small_set.PROTOCOLS)
+        loaded = towers.load(tmp_path / "models/clip-0")
+        evaluate.look(loaded, tmp_path / "models/clip-0", tmp_path / "data/benchmarks", ["toys"], config)
+        (features,) = Path(".work/features/clip-0/toys").glob("*/test-features.npy")
+        made[device] = np.load(features).copy()
+    np.testing.assert_allclose(made["cuda"], made["cpu"], rtol=1e-3, atol=1e-4)

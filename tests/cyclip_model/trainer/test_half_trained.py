@@ -1,6 +1,8 @@
 """What a training has so far is a model that can be read, and reading it changes nothing of the training."""
 
 import dataclasses
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,11 @@ import pytest
 import yaml
 
 from cyclip_model import train
+from cyclip_model.evaluation import brought
 from cyclip_model.model import heads, towers
-from cyclip_model.trainer import half_trained
+from cyclip_model.trainer import checkpoint, half_trained
 from lineage import digests
+from tests.cyclip_model import kinds_of_sets, small_set
 from tests.cyclip_model.breaking import BrokenOff
 from tests.cyclip_model.losses.settings import CONFIGS
 
@@ -53,6 +57,32 @@ def test_the_newest_checkpoint_becomes_a_model_folder(
     assert (heads.load(tmp_path / "seen" / name) is not None) == (name == "nclip-0")
     run(root, name)
     assert half_trained.scratch_of(name) is None
+
+
+def test_a_training_at_work_is_evaluated_and_goes_on_as_if_it_had_not_been(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(root, "clip-0")
+    undisturbed = digests.dvc_digest(Path("models/clip-0"))
+    sections = yaml.safe_load(Path("params.yaml").read_text())
+    sections |= {"sets": ["toys"], "evaluate": {"threads": 1, "batch_size": 16, "device": "cpu"}}
+    sections["evaluate"]["protocols"] = small_set.plain_protocols()
+    Path("params.yaml").write_text(yaml.safe_dump(sections))
+    kinds_of_sets.write_labelled(Path("data/benchmarks/toys"), train=False)
+    shutil.rmtree("models")
+    save, said = checkpoint.save, []
+
+    def save_and_look(path: Path, state: dict[str, Any]) -> None:
+        save(path, state)
+        brought.main("models/clip-0", Path("data/benchmarks"), Path("looked-at"))
+        said.append(json.loads(Path("looked-at/metrics.json").read_text()))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", save_and_look)
+        run(root, "clip-0")
+    assert digests.dvc_digest(Path("models/clip-0")) == undisturbed
+    assert [each["model"]["half_trained"]["epochs_done"] for each in said] == list(range(1, len(said) + 1))
+    assert said[0]["sets"]["toys"]["geometry"] != said[-1]["sets"]["toys"]["geometry"]
 
 
 def test_a_model_of_a_longer_name_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
