@@ -89,3 +89,22 @@ def recalls(found: Found, ks: Sequence[int]) -> Metrics:
 def agreement(said_N: Ints, voted_N: Ints) -> Leaf:
     """Agreement of two labellings beside that of independent ones with the same class frequencies."""
     return share(consistency.agreement(said_N, voted_N), len(said_N), baselines.chance_agreement(said_N, voted_N))
+
+
+def fine_and_coarse(
+    image_ND: Floats, class_CD: Floats, label_N: Ints, superclass_C: Ints, ks: Sequence[int]
+) -> Metrics:
+    """CyCLIP's top-k accuracy among the classes of the true superclass, and of the superclass of the best class.
+
+    k of the coarse one is capped at the number of superclasses.
+    """
+    fine_N, coarse_N = zeroshot.hierarchy(image_ND, class_CD, label_N, superclass_C)
+    truth_N, num_superclasses = superclass_C[label_N], len(np.unique(superclass_C))
+    metrics = {}
+    for k in sorted(set(ks)):
+        chance = baselines.chance_within(label_N, superclass_C, k)
+        metrics[f"fine_top_{k}"] = share(zeroshot.top_k(fine_N, k), len(fine_N), chance)
+    for k in sorted({min(k, num_superclasses) for k in ks}):
+        levels = baselines.chance_top_k(k, num_superclasses), baselines.majority_top_k(truth_N, k)
+        metrics[f"coarse_top_{k}"] = share(zeroshot.top_k(coarse_N, k), len(coarse_N), *levels)
+    return metrics

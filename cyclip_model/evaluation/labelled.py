@@ -13,7 +13,7 @@ import numpy as np
 
 from cyclip_model.benchmarks import TRAIN
 from cyclip_model.evaluation import clusters, stored
-from cyclip_model.evaluation.answers import Results, agreement
+from cyclip_model.evaluation.answers import Results, agreement, fine_and_coarse
 from cyclip_model.evaluation.encode import Pictures
 from cyclip_model.evaluation.encoder import Encoder
 from cyclip_model.evaluation.protocols import ProtocolsConfig
@@ -65,8 +65,10 @@ def run(encoder: Encoder, folder: Path, described: Mapping[str, Any], config: Pr
     test, class_CD = read(encoder, folder, stored.TEST), classifier(encoder, described)
     found = zeroshot.classify(test.images, class_CD, test.truth)
     results.answer("zero_shot", _asked(test, "prompt", names), found.rank_N, found.predicted_N, config.zero_shot_k)
-    if described.get("superclasses"):
-        _hierarchy(results, test, class_CD, described["superclasses"], config)
+    if superclasses := described.get("superclasses"):
+        of_C = np.array(superclasses["of"], dtype=np.int64)
+        metrics = fine_and_coarse(test.images, class_CD, test.truth, of_C, config.hierarchy_k)
+        results.add("hierarchy", stored.TEST, "prompt", metrics)
     _geometry(results, test, class_CD)
     if encoder.saved is not None:
         lines, class_P = prompts(described)
@@ -83,24 +85,6 @@ def run(encoder: Encoder, folder: Path, described: Mapping[str, Any], config: Pr
 def _asked(part: Labelled, variant: str, names: list[str]) -> Question:
     rows = np.arange(len(part.truth))
     return Question(part=stored.TEST, variant=variant, classes=names, uids=part.uids, rows=rows, truth=part.truth)
-
-
-def _hierarchy(
-    results: Results, test: Labelled, class_CD: Floats, superclasses: Mapping[str, Any], config: ProtocolsConfig
-) -> None:
-    superclass_C = np.array(superclasses["of"], dtype=np.int64)
-    fine_N, coarse_N = zeroshot.hierarchy(test.images, class_CD, test.truth, superclass_C)
-    num_superclasses, coarse_truth_N = len(superclasses["names"]), superclass_C[test.truth]
-    metrics = {}
-    for k in config.hierarchy_k:
-        chance = baselines.chance_within(test.truth, superclass_C, k)
-        metrics[f"fine_top_{k}"] = share(zeroshot.top_k(fine_N, k), len(fine_N), chance)
-        levels = (
-            baselines.chance_top_k(k, num_superclasses),
-            baselines.majority_top_k(coarse_truth_N, k),
-        )
-        metrics[f"coarse_top_{k}"] = share(zeroshot.top_k(coarse_N, k), len(coarse_N), *levels)
-    results.add("hierarchy", stored.TEST, "prompt", metrics)
 
 
 def _geometry(results: Results, test: Labelled, class_CD: Floats) -> None:

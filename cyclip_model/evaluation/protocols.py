@@ -11,10 +11,10 @@ import numpy as np
 
 from cyclip_model.benchmarks import KNOWN, NOVEL, TRAIN
 from cyclip_model.evaluation import clusters
-from cyclip_model.evaluation.answers import Found, Metrics, Results, agreement
+from cyclip_model.evaluation.answers import Found, Metrics, Results, agreement, fine_and_coarse
 from cyclip_model.evaluation.suite import Encoded, Question, Space, ask
-from cyclip_model.metrics import baselines, consistency, geometry, probe, retrieval, zeroshot
-from cyclip_model.metrics.baselines import leaf, share
+from cyclip_model.metrics import consistency, geometry, probe, retrieval, zeroshot
+from cyclip_model.metrics.baselines import leaf
 from cyclip_model.metrics.zeroshot import Floats, Ints
 from cyclip_model.model.heads import Saved
 
@@ -31,7 +31,7 @@ class ProtocolsConfig:
     zero_shot_k: list[int]
     """k of top-k accuracy among the classes of a labelled set."""
     hierarchy_k: list[int]
-    """k of fine and coarse accuracy of a labelled set whose classes have superclasses."""
+    """k of fine and coarse accuracy, where classes have superclasses."""
     probe_k: list[int]
     """k of top-k accuracy of the linear probe on a labelled set."""
     class_k: list[int]
@@ -67,7 +67,7 @@ def run(encoded: Encoded, config: ProtocolsConfig, saved: Saved | None) -> Resul
     for part in (*KNOWN, *NOVEL):
         zero_shot(results, encoded, part, "category", config.class_k)
         zero_shot(results, encoded, part, "subcategory", config.class_k)
-        hierarchy(results, encoded, part)
+        hierarchy(results, encoded, part, config.hierarchy_k)
         retrieve(results, encoded, part, config.recall_k)
         shape(results, encoded, part)
     for part in NOVEL:
@@ -91,19 +91,16 @@ def _cosines(encoded: Encoded, question: Question, space: Space) -> Floats:
     return zeroshot.cosines(encoded.tests[question.part].images[question.rows], space.vectors)
 
 
-def hierarchy(results: Results, encoded: Encoded, part: str) -> None:
+def hierarchy(results: Results, encoded: Encoded, part: str, ks: Sequence[int]) -> None:
     """CyCLIP's fine accuracy (within the true category) and coarse one (category of the best subcategory)."""
     names = sorted(set(encoded.categories.values()))
     for variant, space in encoded.spaces["subcategory"].items():
         question = ask(encoded, part, "subcategory", space.classes, variant)
         category_C = np.array([names.index(encoded.categories[name]) for name in space.classes], dtype=np.int64)
-        score_NC = _cosines(encoded, question, space)
-        fine_N = zeroshot.fine_ranks(score_NC, question.truth, category_C)
-        fine = share(zeroshot.top_k(fine_N, 1), len(fine_N), baselines.chance_within(question.truth, category_C))
-        score_NS, coarse_N = zeroshot.coarse_scores(score_NC, category_C, len(names)), category_C[question.truth]
-        hit = zeroshot.top_k(zeroshot.ranks(score_NS, coarse_N), 1)
-        coarse = share(hit, len(coarse_N), 1 / len(np.unique(category_C)), baselines.majority_top_k(coarse_N, 1))
-        results.add("hierarchy", part, variant, {"fine_top_1": fine, "coarse_top_1": coarse})
+        image_ND = encoded.tests[part].images[question.rows]
+        results.add(
+            "hierarchy", part, variant, fine_and_coarse(image_ND, space.vectors, question.truth, category_C, ks)
+        )
 
 
 def retrieve(results: Results, encoded: Encoded, part: str, ks: Sequence[int]) -> None:

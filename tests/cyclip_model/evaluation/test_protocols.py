@@ -77,13 +77,13 @@ def test_every_metric_carries_its_rows_and_levels() -> None:
 def test_fine_is_asked_within_the_category_and_coarse_across_them() -> None:
     results = Results()
     west_bird = part(["wren"], [[-1.0, -0.1]])
-    protocols.hierarchy(results, encoded(west_bird), "novel")
+    protocols.hierarchy(results, encoded(west_bird), "novel", [1])
     metrics = results.metrics["hierarchy"]["novel"]["members"]
     assert metrics["fine_top_1"]["value"] == 0.0, "of bird and cat, cat is nearer"
     assert metrics["coarse_top_1"]["value"] == 0.0, "a flag is nearer than either"
     assert metrics["fine_top_1"]["chance"] == 0.5
     west_cat = part(["lion"], [[-1.0, -0.1]], subcategory=["cat"])
-    protocols.hierarchy(results, encoded(west_cat), "novel")
+    protocols.hierarchy(results, encoded(west_cat), "novel", [1])
     assert results.metrics["hierarchy"]["novel"]["members"]["fine_top_1"]["value"] == 1.0
 
 
