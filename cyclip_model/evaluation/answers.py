@@ -82,7 +82,7 @@ def accuracies(rank_N: Ints, label_N: Ints, num_classes: int, ks: Sequence[int])
 def recalls(found: Found, ks: Sequence[int]) -> Metrics:
     """Recall at each k beside what a random order would reach."""
     num_queries = len(found.ranks)
-    chance = {k: baselines.chance_recall_of(found.num_relevant, found.num_items, k) for k in ks}
+    chance = {k: baselines.chance_from_counts(found.num_relevant, found.num_items, k) for k in ks}
     return {f"recall_{k}": share(retrieval.recall(found.ranks, k), num_queries, chance[k]) for k in ks}
 
 

@@ -54,4 +54,9 @@ def _top(rank_N: Ints, label_N: Ints, num_classes: int) -> Metrics:
 def gauge(results: Results, part: str, features_ND: Floats, label_N: Ints, saved: Saved) -> None:
     """Files how the pictures of a part fall into clusters, and how far those agree with their labels."""
     found = clusters.gauges(encode.shares(saved, features_ND, "image"), label_N)
-    results.add("clusters", part, "images", {name: leaf(value, len(label_N)) for name, value in found.items()})
+    results.add(
+        "clusters",
+        part,
+        "images",
+        {name: leaf(value, len(label_N)) for name, value in found.items() if value is not None},
+    )

@@ -50,6 +50,11 @@ class Encoder:
         """Without a folder nothing is kept."""
         self.loaded, self.saved, self.batch_size, self.folder = loaded, saved, batch_size, folder
 
+    @property
+    def device(self) -> str:
+        """Where the towers compute: cpu or cuda."""
+        return str(self.loaded.model.logit_scale.device.type)
+
     def pictures(self, name: str, pictures: Iterable[bytes], num_rows: int) -> Pictures:
         """Features of the num_rows pictures of the part of this name; they are not even read where it is known."""
 

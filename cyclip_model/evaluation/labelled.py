@@ -63,7 +63,7 @@ def run(encoder: Encoder, folder: Path, described: Mapping[str, Any], config: Pr
     """Every protocol that the set in folder has the parts for."""
     results, names = Results(), list(described["classnames"])
     test, class_CD = read(encoder, folder, stored.TEST), classifier(encoder, described)
-    found = zeroshot.classify(test.images, class_CD, test.truth)
+    found = zeroshot.classify(test.images, class_CD, test.truth, device=encoder.device)
     results.answer("zero_shot", _asked(test, "prompt", names), found.rank_N, found.predicted_N, config.zero_shot_k)
     if superclasses := described.get("superclasses"):
         of_C = np.array(superclasses["of"], dtype=np.int64)
@@ -77,8 +77,8 @@ def run(encoder: Encoder, folder: Path, described: Mapping[str, Any], config: Pr
         clusters.gauge(results, stored.TEST, test.pictures.features, test.truth, encoder.saved)
     if stored.has_train(described):
         train = read(encoder, folder, TRAIN)
-        _supervise(results, train, test, names, config)
-        _agree(results, train, test, found.predicted_N, config)
+        _supervise(results, train, test, names, config, device=encoder.device)
+        _agree(results, train, test, found.predicted_N, config, device=encoder.device)
     return results
 
 
@@ -96,22 +96,29 @@ def _geometry(results: Results, test: Labelled, class_CD: Floats) -> None:
     results.add("geometry", stored.TEST, "names", metrics)
 
 
-def _supervise(results: Results, train: Labelled, test: Labelled, names: list[str], config: ProtocolsConfig) -> None:
+def _supervise(
+    results: Results, train: Labelled, test: Labelled, names: list[str], config: ProtocolsConfig, *, device: str
+) -> None:
     for variant, field in (("all", "features"), ("backbone", "backbone")):
         question = _asked(test, variant, names)
         train_MF, test_NF = getattr(train.pictures, field), getattr(test.pictures, field)
-        layer = probe.fit(train_MF, train.truth, len(names), config.probe)
-        results.classify("linear_probe", question, probe.logits(test_NF, *layer), config.probe_k)
+        weight_CF, bias_C = probe.fit(train_MF, train.truth, len(names), config.probe, device=device)
+        with_one_NF, with_bias_CF = np.insert(test_NF, 0, 1, axis=1), np.insert(weight_CF, 0, bias_C, axis=1)
+        found = zeroshot.classify(with_one_NF, with_bias_CF, test.truth, device=device)
+        results.answer("linear_probe", question, found.rank_N, found.predicted_N, config.probe_k)
         unit_MF = train.images if variant == "all" else zeroshot.normalise(train_MF)
         unit_NF = test.images if variant == "all" else zeroshot.normalise(test_NF)
-        near_NK = consistency.nearest(unit_NF, unit_MF, config.knn_k)
+        near_NK = consistency.nearest(unit_NF, unit_MF, config.knn_k, device=device)
         voted_N = consistency.vote(train.truth[near_NK], config.knn_k)
         results.answer("knn", question, (voted_N != test.truth).astype(np.int64), voted_N, [1])
 
 
-def _agree(results: Results, train: Labelled, test: Labelled, said_N: Ints, config: ProtocolsConfig) -> None:
-    near_NK = train.truth[consistency.nearest(test.images, train.images, max(config.consistency_k))]
-    metrics = {f"k_{k}": agreement(said_N, consistency.vote(near_NK, k)) for k in config.consistency_k}
+def _agree(
+    results: Results, train: Labelled, test: Labelled, said_N: Ints, config: ProtocolsConfig, *, device: str
+) -> None:
+    near_NK = consistency.nearest(test.images, train.images, max(config.consistency_k), device=device)
+    label_NK = train.truth[near_NK]
+    metrics = {f"k_{k}": agreement(said_N, consistency.vote(label_NK, k)) for k in config.consistency_k}
     results.add("consistency", stored.TEST, "prompt", metrics)
 
 
@@ -132,7 +139,7 @@ def shift(
     number = {int(old): new for new, old in enumerate(kept_C)}
     rows = np.flatnonzero(np.isin(test.truth, kept_C))
     truth_N = np.array([number[int(label)] for label in test.truth[rows]], dtype=np.int64)
-    found = zeroshot.classify(test.images[rows], class_CD, truth_N)
+    found = zeroshot.classify(test.images[rows], class_CD, truth_N, device=parent.device)
     base = share(zeroshot.top_k(found.rank_N, 1), len(rows), 1 / len(kept_C), baselines.majority_top_k(truth_N, 1))
     own = results.metrics["zero_shot"][stored.TEST]["prompt"]["top_1"]
     results.add("shift", stored.TEST, described["name"], {"parent_top_1": base, "top_1": own})

@@ -27,14 +27,14 @@ def retrieve(encoder: Encoder, folder: Path, config: ProtocolsConfig) -> Results
     pictures_find = Found(
         uids=uids,
         labels=[""] * len(uids),
-        ranks=retrieval.group_ranks(image_ND, text_TD, group_N, group_T),
+        ranks=retrieval.group_ranks(image_ND, text_TD, group_N, group_T, device=encoder.device),
         num_relevant=num_N,
         num_items=len(lines),
     )
     captions_find = Found(
         uids=[uids[row] for row in group_T],
         labels=lines,
-        ranks=retrieval.group_ranks(text_TD, image_ND, group_T, group_N),
+        ranks=retrieval.group_ranks(text_TD, image_ND, group_T, group_N, device=encoder.device),
         num_relevant=np.ones(len(lines), dtype=np.int64),
         num_items=len(uids),
     )
@@ -53,15 +53,11 @@ def compose(encoder: Encoder, folder: Path) -> Results:
     text_ND = encoder.compared(encoder.texts([table[row]["caption"] for row in order]), "text")
     pair_E = np.arange(len(order)).reshape(-1, 2)
     cosine_E22 = np.einsum("eid,ecd->eic", image_ND[pair_E].astype(np.float64), text_ND[pair_E].astype(np.float64))
-    found = winoground.scores(cosine_E22)
+    right = dict(zip(("text", "image", "group"), winoground.scores(cosine_E22), strict=True))
     chances = {"text": 1 / 4, "image": 1 / 4, "group": 1 / 6}
     results = Results()
-    metrics = {
-        name: share(float(np.mean(getattr(found, f"{name}_E"))), len(pair_E), chance)
-        for name, chance in chances.items()
-    }
+    metrics = {name: share(float(right[name].mean()), len(pair_E), chance) for name, chance in chances.items()}
     results.add("winoground", PART, "all", metrics)
-    hit_E = found.group_E
     results.predictions += [
         {
             "protocol": "winoground",
@@ -72,6 +68,6 @@ def compose(encoder: Encoder, folder: Path) -> Results:
             "prediction": "",
             "rank": int(not hit),
         }
-        for (first, _), hit in zip(pair_E.tolist(), hit_E.tolist(), strict=True)
+        for (first, _), hit in zip(pair_E.tolist(), right["group"].tolist(), strict=True)
     ]
     return results

@@ -1,6 +1,6 @@
 """What a result must beat: chance and majority levels, and the leaf that carries them beside every number."""
 
-from math import comb, sqrt
+from math import comb
 
 import numpy as np
 
@@ -16,16 +16,21 @@ def leaf(
     n: int,
     chance: float | None = None,
     majority: float | None = None,
+    *,
     standard_error: float | None = None,
 ) -> Leaf:
-    """One metric as written to metrics.json: value, number of rows, chance and majority levels (None: meaningless)."""
+    """One metric as written to metrics.json, every number rounded; None where one is meaningless or unknown.
+
+    Value, number of rows, chance and majority levels, and the value's standard error from these rows alone.
+    """
     levels = {"value": value, "chance": chance, "majority": majority, "standard_error": standard_error}
     return {"n": n, **{key: None if level is None else round(float(level), DIGITS) for key, level in levels.items()}}
 
 
 def share(value: float, n: int, chance: float | None = None, majority: float | None = None) -> Leaf:
-    """A leaf that is a share of n rows, with the standard error that so many rows leave: sqrt(p (1 - p) / n)."""
-    return leaf(value, n, chance, majority, sqrt(max(value * (1 - value), 0.0) / n))
+    """A leaf whose value is a share of n independent rows, with the binomial standard error sqrt(p (1 - p) / n)."""
+    error = (value * (1 - value) / n) ** 0.5 if n else None
+    return leaf(value, n, chance, majority, standard_error=error)
 
 
 def chance_top_k(k: int, num_classes: int) -> float:
@@ -40,9 +45,13 @@ def majority_top_k(label_N: Ints, k: int) -> float:
 
 def chance_recall(relevant_QT: Bools, k: int) -> float:
     """Expected recall at k of a random order: mean of 1 - C(T-m, k) / C(T, k) for m relevant items of T."""
-    num_items = relevant_QT.shape[1]
+    return chance_from_counts(relevant_QT.sum(axis=1), relevant_QT.shape[1], k)
+
+
+def chance_from_counts(num_relevant_Q: Ints, num_items: int, k: int) -> float:
+    """chance_recall from the number of relevant items of every query alone."""
     k = min(k, num_items)
-    num_relevant, num_queries = np.unique(relevant_QT.sum(axis=1), return_counts=True)
+    num_relevant, num_queries = np.unique(num_relevant_Q, return_counts=True)
     hit = [1 - comb(num_items - int(m), k) / comb(num_items, k) for m in num_relevant]
     return float(np.average(hit, weights=num_queries))
 
@@ -56,13 +65,5 @@ def chance_agreement(a_N: Ints, b_N: Ints) -> float:
 
 
 def chance_within(label_N: Ints, superclass_C: Ints, k: int = 1) -> float:
-    """Expected top-k accuracy of random classes of the true superclass."""
+    """Expected top-k accuracy of k different random classes of the true superclass."""
     return float(np.mean(np.minimum(k / np.bincount(superclass_C)[superclass_C[label_N]], 1)))
-
-
-def chance_recall_of(num_relevant_Q: Ints, num_items: int, k: int) -> float:
-    """As `chance_recall`, from the number of relevant items of every query."""
-    k = min(k, num_items)
-    num_relevant, num_queries = np.unique(num_relevant_Q, return_counts=True)
-    hit = [1 - comb(num_items - int(m), k) / comb(num_items, k) for m in num_relevant]
-    return float(np.average(hit, weights=num_queries))

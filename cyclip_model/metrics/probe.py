@@ -26,22 +26,25 @@ class ProbeConfig:
     """Of the order of the rows, the only random thing: the layer starts at zero."""
 
 
-def fit(feature_NF: Floats, label_N: Ints, num_classes: int, config: ProbeConfig) -> tuple[Floats, Floats]:
+def fit(
+    feature_NF: Floats, label_N: Ints, num_classes: int, config: ProbeConfig, *, device: str = "cpu"
+) -> tuple[Floats, Floats]:
     """Weight (C, F) and bias (C,), float32, of a softmax layer trained on un-normalised features (N, F)."""
-    x_NF, y_N = torch.from_numpy(feature_NF.astype(np.float32)), torch.from_numpy(label_N)
-    weight_CF = torch.zeros(num_classes, x_NF.shape[1], requires_grad=True)
-    bias_C = torch.zeros(num_classes, requires_grad=True)
+    x_NF, y_N = torch.from_numpy(feature_NF.astype(np.float32)).to(device), torch.from_numpy(label_N).to(device)
+    weight_CF = torch.zeros(num_classes, x_NF.shape[1], device=device, requires_grad=True)
+    bias_C = torch.zeros(num_classes, device=device, requires_grad=True)
     groups = [{"params": [weight_CF], "weight_decay": config.weight_decay}, {"params": [bias_C], "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
     batches = _batches(len(y_N), config)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=len(batches))
-    for rows in batches:
+    for order_B in batches:
+        rows = order_B.to(device)
         optimiser.zero_grad()
         loss = cross_entropy(x_NF[rows] @ weight_CF.T + bias_C, y_N[rows])
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-    return weight_CF.detach().numpy(), bias_C.detach().numpy()
+    return weight_CF.detach().cpu().numpy(), bias_C.detach().cpu().numpy()
 
 
 def _batches(num_rows: int, config: ProbeConfig) -> list[Tensor]:

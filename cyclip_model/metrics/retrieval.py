@@ -1,8 +1,10 @@
 """Retrieval: ranks and recall at k, for one caption an image or five, one image a caption or many."""
 
 import numpy as np
+import torch
 
-from cyclip_model.metrics.zeroshot import TIE, Bools, Floats, Ints, cosines
+from cyclip_model.metrics import blocks
+from cyclip_model.metrics.zeroshot import TIE, Bools, Floats, Ints
 
 
 def best_ranks(score_QT: Floats, relevant_QT: Bools) -> Ints:
@@ -29,12 +31,38 @@ def relevance(image_caption_N: Ints, num_texts: int) -> Bools:
 
 
 def group_ranks(
-    query_QD: Floats, item_TD: Floats, query_group_Q: Ints, item_group_T: Ints, *, chunk_rows: int = 2048
+    query_QD: Floats,
+    item_TD: Floats,
+    query_group_Q: Ints,
+    item_group_T: Ints,
+    *,
+    chunk_rows: int | None = None,
+    device: str = "cpu",
 ) -> Ints:
-    """(Q,) as `best_ranks`, an item being relevant where the groups are equal; a chunk of queries at a time."""
-    chunks = []
-    for start in range(0, len(query_QD), chunk_rows):
-        score_QT = cosines(query_QD[start : start + chunk_rows], item_TD)
-        relevant_QT = query_group_Q[start : start + chunk_rows, None] == item_group_T[None, :]
-        chunks.append(best_ranks(score_QT, relevant_QT))
-    return np.concatenate(chunks)
+    """(Q,) best_ranks of queries whose relevant items are those of their own group, never holding all Q x T scores.
+
+    Five captions of one picture, or many pictures of one caption, are one group. The score is any dot product.
+    Raises ValueError for a query without a relevant item.
+    """
+    check_relevant(query_group_Q, item_group_T)
+    rank_Q, item_group_1T = np.empty(len(query_QD), dtype=np.int64), torch.from_numpy(item_group_T).to(device)[None]
+    for rows, score_QT in blocks.products(query_QD, item_TD, chunk_rows=chunk_rows, device=device):
+        relevant_QT = torch.from_numpy(query_group_Q[rows]).to(device)[:, None] == item_group_1T
+        best_Q1 = score_QT.masked_fill(~relevant_QT, -torch.inf).amax(1, keepdim=True)
+        rank_Q[rows] = ((score_QT >= best_Q1 - TIE) & ~relevant_QT).sum(1).cpu().numpy()
+    return rank_Q
+
+
+def num_relevant(query_group_Q: Ints, item_group_T: Ints) -> Ints:
+    """(Q,) how many items each query's group has."""
+    group_G, num_G = np.unique(item_group_T, return_counts=True)
+    place_Q = np.minimum(np.searchsorted(group_G, query_group_Q), len(group_G) - 1)
+    return np.where(group_G[place_Q] == query_group_Q, num_G[place_Q], 0).astype(np.int64)
+
+
+def check_relevant(query_group_Q: Ints, item_group_T: Ints) -> None:
+    """Raises ValueError for a query without a relevant item."""
+    missing_Q = ~np.isin(query_group_Q, item_group_T)
+    if missing_Q.any():
+        row = int(np.argmax(missing_Q))
+        raise ValueError(f"query {row} has no relevant item: no item is of its group {query_group_Q[row]}")

@@ -1,20 +1,21 @@
-"""Winoground's scores (arXiv 2204.03162, section 4.1): two pictures and two captions of the same words."""
+"""Winoground (arXiv 2204.03162): two pictures, two captions of the same words; which belongs to which?"""
 
-from typing import NamedTuple
+import numpy as np
 
 from cyclip_model.metrics.zeroshot import Bools, Floats
 
 
-class Scores(NamedTuple):
-    """Of E examples."""
+def scores(cosine_E22: Floats) -> tuple[Bools, Bools, Bools]:
+    """(E,) text, image and group scores of E examples, given cosine[example, image, caption].
 
-    text_E: Bools
-    image_E: Bools
-    group_E: Bools
-
-
-def scores(cosine_E22: Floats) -> Scores:
-    """Which examples are right, cosine[e, image, caption]; a tie is wrong."""
-    (a, b), (c, d) = cosine_E22[:, 0].T, cosine_E22[:, 1].T
-    text_E, image_E = (a > b) & (d > c), (a > c) & (d > b)
-    return Scores(text_E, image_E, text_E & image_E)
+    Text: each picture is closer to its own caption than to the other. Image: each caption is closer to its own
+    picture. Group: both. A tie is no hit. Chance is 1/4, 1/4 and 1/6.
+    Raises ValueError for another shape.
+    """
+    if cosine_E22.shape[1:] != (2, 2):
+        raise ValueError(f"the cosines have shape {cosine_E22.shape}: there must be two pictures and two captions each")
+    own_E2 = np.stack([cosine_E22[:, 0, 0], cosine_E22[:, 1, 1]], axis=1)
+    other_caption_E2 = np.stack([cosine_E22[:, 0, 1], cosine_E22[:, 1, 0]], axis=1)
+    text_E = np.asarray((own_E2 > other_caption_E2).all(axis=1), dtype=np.bool_)
+    image_E = np.asarray((own_E2 > other_caption_E2[:, ::-1]).all(axis=1), dtype=np.bool_)
+    return text_E, image_E, text_E & image_E

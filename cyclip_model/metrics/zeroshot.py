@@ -1,10 +1,13 @@
 """Zero-shot classification: cosines, ranks, top-k, balanced, fine and coarse accuracy."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from cyclip_model.metrics import blocks
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
@@ -79,31 +82,60 @@ def coarse_scores(score_NC: Floats, superclass_C: Ints, num_superclasses: int) -
     return score_NS
 
 
-class Classified(NamedTuple):
-    """Ranks of the truth and answers, of N rows."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classified:
+    """What classification by the largest dot product says of every row."""
 
     rank_N: Ints
+    """How many wrong classes score as high as the true one or higher, as in ranks."""
     predicted_N: Ints
+    """The first class of the highest score."""
 
 
-def classify(query_ND: Floats, class_CD: Floats, label_N: Ints, *, chunk_rows: int = 4096) -> Classified:
-    """Ranks and first arg-max of dot products, a chunk of rows at a time."""
-    ranks_, said = [], []
-    for start in range(0, len(query_ND), chunk_rows):
-        score_NC = cosines(query_ND[start : start + chunk_rows], class_CD)
-        ranks_.append(ranks(score_NC, label_N[start : start + chunk_rows]))
-        said.append(score_NC.argmax(axis=1))
-    return Classified(np.concatenate(ranks_), np.concatenate(said).astype(np.int64))
+def classify(
+    query_ND: Floats, class_CD: Floats, label_N: Ints, *, chunk_rows: int | None = None, device: str = "cpu"
+) -> Classified:
+    """Ranks and predictions of N queries among C classes by any dot product, never holding all N x C of them.
+
+    Raises ValueError for a label that is no class.
+    """
+    check_labels(label_N, len(class_CD))
+    rank_N, predicted_N = np.empty(len(query_ND), dtype=np.int64), np.empty(len(query_ND), dtype=np.int64)
+    for rows, score_NC in blocks.products(query_ND, class_CD, chunk_rows=chunk_rows, device=device):
+        label_N1 = torch.from_numpy(label_N[rows]).to(device)[:, None]
+        rival_NC = score_NC >= score_NC.gather(1, label_N1) - TIE
+        rival_NC.scatter_(1, label_N1, False)
+        rank_N[rows] = rival_NC.sum(1).cpu().numpy()
+        predicted_N[rows] = score_NC.argmax(1).cpu().numpy()
+    return Classified(rank_N=rank_N, predicted_N=predicted_N)
 
 
 def hierarchy(
-    query_ND: Floats, class_CD: Floats, label_N: Ints, superclass_C: Ints, *, chunk_rows: int = 4096
+    query_ND: Floats,
+    class_CD: Floats,
+    label_N: Ints,
+    superclass_C: Ints,
+    *,
+    chunk_rows: int | None = None,
+    device: str = "cpu",
 ) -> tuple[Ints, Ints]:
-    """(N,) fine and (N,) coarse ranks."""
-    fine, coarse = [], []
-    for start in range(0, len(query_ND), chunk_rows):
-        score_NC, label = cosines(query_ND[start : start + chunk_rows], class_CD), label_N[start : start + chunk_rows]
-        fine.append(fine_ranks(score_NC, label, superclass_C))
-        score_NS = coarse_scores(score_NC, superclass_C, int(superclass_C.max()) + 1)
-        coarse.append(ranks(score_NS, superclass_C[label]))
-    return np.concatenate(fine), np.concatenate(coarse)
+    """(N,) ranks within the true superclass and (N,) ranks of the true superclass, each scored by its best class.
+
+    Raises ValueError for a label that is no class.
+    """
+    check_labels(label_N, len(class_CD))
+    fine_N, coarse_N = np.empty(len(query_ND), dtype=np.int64), np.empty(len(query_ND), dtype=np.int64)
+    num_superclasses = int(superclass_C.max()) + 1
+    for rows, block in blocks.products(query_ND, class_CD, chunk_rows=chunk_rows, device=device):
+        score_NC = block.cpu().numpy()
+        fine_N[rows] = fine_ranks(score_NC, label_N[rows], superclass_C)
+        score_NS = coarse_scores(score_NC, superclass_C, num_superclasses)
+        coarse_N[rows] = ranks(score_NS, superclass_C[label_N[rows]])
+    return fine_N, coarse_N
+
+
+def check_labels(label_N: Ints, num_classes: int) -> None:
+    """Raises ValueError for a label that is no class: a negative one would silently be counted from the end."""
+    if len(label_N) and not 0 <= label_N.min() <= label_N.max() < num_classes:
+        row = int(np.flatnonzero((label_N < 0) | (label_N >= num_classes))[0])
+        raise ValueError(f"row {row} has label {label_N[row]}, but there are {num_classes} classes")

@@ -42,4 +42,11 @@ def test_chance_within_a_superclass() -> None:
 
 
 def test_a_leaf_is_rounded_and_says_what_is_meaningless() -> None:
-    assert baselines.leaf(1 / 3, 3, 0.25) == {"value": 0.333333, "n": 3, "chance": 0.25, "majority": None}
+    levels = {"chance": 0.25, "majority": None, "standard_error": None}
+    assert baselines.leaf(1 / 3, 3, 0.25) == {"value": 0.333333, "n": 3, **levels}
+
+
+def test_a_share_has_its_binomial_standard_error() -> None:
+    assert baselines.share(0.2, 64, 0.1)["standard_error"] == 0.05
+    assert baselines.share(1.0, 64)["standard_error"] == 0.0
+    assert baselines.share(0.0, 0)["standard_error"] is None
