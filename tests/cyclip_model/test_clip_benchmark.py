@@ -59,7 +59,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_split(captioned / "test", samples(("twemoji",), lambda number: {"txt": captions[number].encode()}))
     (captioned / "dataset_type.txt").write_text("retrieval")
     for folder in (toys, captioned):
-        files.write_json(folder / "set.json", {"name": folder.name, "family": "clip_benchmark"})
+        files.write_json(folder / "set.json", {"name": folder.name, "family": "clip_benchmark", "sources": []})
         out, provenance = Path("data/benchmarks") / folder.name, Path(f"provenance/benchmarks/{folder.name}.json")
         benchmarks.main(Path("data/sets") / folder.name, out, provenance)
     small_set.write_model(tmp_path / "models/clip-0")

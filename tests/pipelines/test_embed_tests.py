@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,14 @@ def test_a_set_without_test_parts_is_an_error() -> None:
         path.unlink()
     with pytest.raises(FileNotFoundError, match="data/benchmarks/tiny/test: no test part there"):
         run()
+
+
+def test_a_set_without_pictures_has_an_empty_table_as_wide_as_the_others() -> None:
+    shutil.rmtree(BENCHMARK / "test")
+    with pytest.raises(FileNotFoundError, match="no test part there"):
+        run()
+    records.write_table(pa.table({"uid": pa.array([], pa.string())}), BENCHMARK / "test_hashes.parquet")
+    rows, vectors = run()
+    assert rows == []
+    assert (vectors.shape, vectors.dtype) == ((0, 16), np.float16)
+    assert json.loads(PROVENANCE.read_text())["counts"]["rows_in"] == 0
