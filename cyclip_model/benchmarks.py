@@ -1,20 +1,19 @@
 """Stage benchmarks: an evaluation set checked and decoded once, train and test apart, with hashes of the test parts."""
 
 import hashlib
-import io
-import struct
-import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from PIL import Image
 
-from lineage import files, params, phash, records, stage
+from cyclip_model.sets import building, description
+from cyclip_model.sets.pictures import HASHES, Row, UndecodableError, decode, examine
+from lineage import files, params, records, stage
+
+__all__ = ["HASHES", "BenchmarksConfig", "UndecodableError", "build", "decode", "main"]
 
 TRAIN = "train"
 KNOWN = ("seen", "twemoji", "lineart")
@@ -32,11 +31,6 @@ SET_ROWS = pa.schema(
 )
 """What a set brings; subcategory and category may be empty: such a row takes part in no classification."""
 ROWS = pa.schema([*SET_ROWS, ("width", pa.int64()), ("height", pa.int64())])
-HASHES = pa.schema(
-    [(name, _TEXT) for name in ("uid", "part", "sha256", "pixel_sha256", "phash")] + [("thumbnail", pa.binary())]
-)
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,43 +43,6 @@ class BenchmarksConfig:
     def __post_init__(self) -> None:
         if self.max_pixels < 1:
             raise ValueError("max_pixels must be at least 1")
-
-
-class UndecodableError(Exception):
-    """A picture that cannot be used; its argument is one of lineage's reasons."""
-
-
-def decode(image: bytes, max_pixels: int) -> Image.Image:
-    """The picture as RGB; its size is bounded before a pixel is decoded.
-
-    Raises:
-        UndecodableError: with the reason too_many_pixels, truncated or undecodable.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(image), formats=("PNG", "JPEG", "WEBP"))
-            if picture.width * picture.height > max_pixels:
-                raise UndecodableError("too_many_pixels")
-            return picture.convert("RGB")
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UndecodableError("too_many_pixels") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise UndecodableError("truncated" if "truncated" in str(error) else "undecodable") from None
-
-
-def examine(row: Row, max_pixels: int) -> tuple[Row, Row]:
-    """The row with its picture's width and height, and the picture's hashes.
-
-    Raises:
-        UndecodableError: the picture cannot be used.
-    """
-    picture = decode(row["image"], max_pixels)
-    rgb_HW3 = np.asarray(picture)
-    sha256 = hashlib.sha256(row["image"]).hexdigest()
-    hashes = {"uid": row["uid"], "sha256": sha256, "pixel_sha256": phash.pixel_sha256(rgb_HW3)}
-    looks = {"phash": phash.hex_hash(phash.perceptual_hash(rgb_HW3)), "thumbnail": phash.thumbnail(rgb_HW3)}
-    return {**row, "width": picture.width, "height": picture.height}, hashes | looks
 
 
 def read_part(path: Path) -> list[Row]:
@@ -207,19 +164,48 @@ def describe(source: Path) -> dict[str, Any]:
     return {key: content[key] for key in ("name", "templates", "sources")}
 
 
-def main(source: Path, out: Path, provenance: Path) -> None:
-    """Checks and decodes the set in SOURCE and writes the benchmark to OUT."""
+def build_published(
+    source: Path, out: Path, config: BenchmarksConfig, refused: Collection[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Writes a set that has a family under out; returns the account of its rows, and facts of it."""
+    account = building.build(source, out, config.max_pixels, refused)
+    facts = {"parts": account.parts, "absent": account.is_absent}
+    counts = {"rows_in": account.rows_in, "kept": account.kept}
+    return {**counts, "dropped": account.dropped, "failed": account.failed}, facts
+
+
+def build_suite(source: Path, out: Path, config: BenchmarksConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Writes the emoji suite under out; returns the account of its rows, and facts of it."""
+    kept, failed, same_pixels = build(source, out, config)
+    num_kept = sum(map(len, kept.values()))
+    dropped = {"opt_out": num_opted_out(source)}
+    rows_in = num_kept + sum(failed.values()) + sum(dropped.values())
+    facts = {"parts": {part: len(rows) for part, rows in kept.items()}, "pixels_of_a_train_picture": same_pixels}
+    return {"rows_in": rows_in, "kept": num_kept, "dropped": dropped, "failed": failed}, facts
+
+
+def refused_pictures(optouts: Path | None) -> frozenset[str]:
+    """Returns the sha256 of the pictures that opt-outs name by their bytes; none where there is no file of them."""
+    if optouts is None:
+        return frozenset()
+    rows = records.read_table(optouts, records.OPTOUTS).to_pylist()
+    return frozenset(row["value"] for row in rows if row["kind"] == "sha256")
+
+
+def main(source: Path, out: Path, provenance: Path, optouts: Path | None = None) -> None:
+    """Checks and decodes the set in SOURCE, without pictures that OPTOUTS names, and writes the benchmark to OUT."""
     config = params.load("benchmarks", BenchmarksConfig)
-    name = describe(source)["name"]
-    with stage.run("benchmarks", name, params=config, deps=[source], outs=[out], provenance=provenance) as this:
+    is_published = building.is_described(source)
+    name = description.read(source).name if is_published else describe(source)["name"]
+    deps = [source] if optouts is None else [source, optouts]
+    with stage.run("benchmarks", name, params=config, deps=deps, outs=[out], provenance=provenance) as this:
         made = this.scratch / "out"
-        kept, failed, same_pixels = build(source, made, config)
-        num_kept = sum(map(len, kept.values()))
-        parts = {part: len(rows) for part, rows in kept.items()}
-        facts = {"parts": parts, "pixels_of_a_train_picture": same_pixels}
-        dropped = {"opt_out": num_opted_out(source)}
-        rows_in = num_kept + sum(failed.values()) + sum(dropped.values())
-        this.account(rows_in=rows_in, kept=num_kept, dropped=dropped, failed=failed, **facts)
+        files.remove(made)  # what a killed run left half-written
+        if is_published:
+            counts, facts = build_published(source, made, config, refused_pictures(optouts))
+        else:
+            counts, facts = build_suite(source, made, config)
+        this.account(**counts, **facts)
         this.publish(made, out)
 
 
