@@ -10,27 +10,14 @@ from typing import Any
 import pyarrow as pa
 
 from cyclip_model.sets import building, description
+from cyclip_model.sets.layout import KNOWN, NOVEL, PARTS, ROWS, SET_ROWS, TRAIN
 from cyclip_model.sets.pictures import HASHES, Row, UndecodableError, decode, examine
 from lineage import files, params, records, stage
 
 __all__ = ["HASHES", "BenchmarksConfig", "UndecodableError", "build", "decode", "main"]
 
-TRAIN = "train"
-KNOWN = ("seen", "twemoji", "lineart")
-"""Test parts whose concepts are trained on: other drawings of them."""
-NOVEL = ("novel", "novel_twemoji", "novel_lineart")
-"""Test parts whose concepts are held out."""
-PARTS = (TRAIN, *KNOWN, *NOVEL)
 OPTED_OUT = "opted_out.parquet"
 """The file in a set that counts the rows a takedown took out of it."""
-
-_TEXT = pa.string()
-SET_ROWS = pa.schema(
-    [("uid", _TEXT), ("image", pa.binary())]
-    + [(name, _TEXT) for name in ("vendor", "concept", "name", "caption", "subcategory", "category")]
-)
-"""What a set brings; subcategory and category may be empty: such a row takes part in no classification."""
-ROWS = pa.schema([*SET_ROWS, ("width", pa.int64()), ("height", pa.int64())])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

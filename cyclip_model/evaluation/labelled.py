@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from cyclip_model.benchmarks import TRAIN
 from cyclip_model.evaluation import clusters, stored
 from cyclip_model.evaluation.answers import Results, agreement, fine_and_coarse
 from cyclip_model.evaluation.encode import Pictures
@@ -22,6 +21,7 @@ from cyclip_model.evaluation.suite_set import fill
 from cyclip_model.metrics import baselines, consistency, geometry, probe, zeroshot
 from cyclip_model.metrics.baselines import leaf, share
 from cyclip_model.metrics.zeroshot import Floats, Ints, class_embeddings
+from cyclip_model.sets.layout import TRAIN
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cyclip_model.benchmarks import KNOWN, NOVEL, TRAIN
 from cyclip_model.evaluation import clusters
 from cyclip_model.evaluation.answers import Found, Metrics, Results, agreement, fine_and_coarse
 from cyclip_model.evaluation.suite import Encoded, Question, Space, ask
@@ -17,6 +16,7 @@ from cyclip_model.metrics import consistency, geometry, probe, retrieval, zerosh
 from cyclip_model.metrics.baselines import leaf
 from cyclip_model.metrics.zeroshot import Floats, Ints
 from cyclip_model.model.heads import Saved
+from cyclip_model.sets.layout import KNOWN, NOVEL, TRAIN
 
 PROTOCOLS = {"name": "naming", "category": "category", "subcategory": "subcategory"}
 """Zero-shot protocol by the field that holds the label."""

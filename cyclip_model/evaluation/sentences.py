@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cyclip_model.benchmarks import TRAIN
 from cyclip_model.evaluation import stored
 from cyclip_model.evaluation.answers import Results
 from cyclip_model.evaluation.encoder import Encoder
@@ -20,6 +19,7 @@ from cyclip_model.evaluation.suite import Question
 from cyclip_model.metrics import probe, sts
 from cyclip_model.metrics.baselines import leaf
 from cyclip_model.metrics.zeroshot import normalise
+from cyclip_model.sets.layout import TRAIN
 from lineage import digests, records
 
 logger = logging.getLogger("clipline")

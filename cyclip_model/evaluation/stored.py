@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cyclip_model.benchmarks import TRAIN
 from cyclip_model.evaluation.encode import Pictures
 from cyclip_model.evaluation.encoder import Encoder
 from cyclip_model.metrics.zeroshot import Ints
+from cyclip_model.sets.layout import TRAIN
 from lineage import files, records
 
 DESCRIPTION = "set.json"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cyclip_model.benchmarks import TRAIN
 from cyclip_model.metrics.zeroshot import Floats, Ints
+from cyclip_model.sets.layout import TRAIN
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cyclip_model.benchmarks import KNOWN, NOVEL, ROWS, TRAIN
 from cyclip_model.evaluation.encoder import Encoder
 from cyclip_model.evaluation.suite import Encoded, Part, Space
 from cyclip_model.metrics.zeroshot import Floats, class_embeddings
+from cyclip_model.sets.layout import KNOWN, NOVEL, ROWS, TRAIN
 from lineage import files, records
 
 CLASSES = "classes.json"
@@ -61,7 +61,7 @@ def prompts(described: Mapping[str, Any]) -> dict[str, dict[str, dict[str, list[
 
 
 def read_set(folder: Path) -> tuple[dict[str, Any], dict[str, pa.Table]]:
-    """classes.json of a benchmark, and its parts as tables of benchmarks.ROWS."""
+    """classes.json of a benchmark, and its parts as tables of layout.ROWS."""
     path = folder / CLASSES
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: `dvc repro benchmarks@{folder.name}` makes it")

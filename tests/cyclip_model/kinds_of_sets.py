@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from cyclip_model.benchmarks import HASHES
 from cyclip_model.losses.nclip import HeadConfig
 from cyclip_model.model import heads
+from cyclip_model.sets.pictures import HASHES
 from lineage import files, records
 from tests.cyclip_model import small_set
 
@@ -34,7 +34,7 @@ def picture(class_name: str, vendor: str) -> dict[str, Any]:
 
 def describe(folder: Path, kind: str, parts: dict[str, int], **more: Any) -> Path:
     """set.json, and hashes of no test picture."""
-    shared = {"name": folder.name, "kind": kind, "family": "made", "sources": [], "parts": parts, "absent": None}
+    shared: dict[str, Any] = {"name": folder.name, "kind": kind, "family": "made", "sources": [], "parts": parts, "absent": None}
     files.write_json(folder / "set.json", {**shared, **more})
     records.write_table(HASHES.empty_table(), folder / "test_hashes.parquet")
     return folder

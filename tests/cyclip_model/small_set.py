@@ -9,10 +9,10 @@ import pyarrow as pa
 import yaml
 from PIL import Image, ImageDraw
 
-from cyclip_model import benchmarks
 from cyclip_model.evaluation.protocols import ProtocolsConfig
 from cyclip_model.metrics.probe import ProbeConfig
 from cyclip_model.model import towers
+from cyclip_model.sets import layout
 from lineage import files, records
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "teal")
@@ -101,7 +101,7 @@ def rows_of_parts() -> dict[str, list[dict[str, Any]]]:
 def write_set(folder: Path, parts: dict[str, list[dict[str, Any]]] | None = None) -> Path:
     """The set under folder, named as the folder is."""
     for part, rows in (parts or rows_of_parts()).items():
-        table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["uid"])), schema=benchmarks.SET_ROWS)
+        table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["uid"])), schema=layout.SET_ROWS)
         records.write_table(table, folder / f"{part}.parquet")
     content = {"name": folder.name, "templates": ["{}", "an emoji of {}"], "sources": [{"name": "drawn by a test"}]}
     files.write_json(folder / "set.json", content)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from cyclip_model import benchmarks
 from cyclip_model.benchmarks import BenchmarksConfig, UndecodableError, decode
+from cyclip_model.sets import layout
 from lineage import digests, records
 from tests.cyclip_model import small_set
 
@@ -41,7 +42,7 @@ def test_the_stage_lays_out_a_benchmark_the_same_way_twice(tmp_path: Path, monke
         benchmarks.main(Path("data/sets/emoji"), out, provenance)
     assert digests.dvc_digest(outs[0]) == digests.dvc_digest(outs[1])
     names = sorted(path.relative_to(outs[0]).as_posix() for path in outs[0].rglob("*") if path.is_file())
-    tests = [f"test/{part}.parquet" for part in sorted((*benchmarks.KNOWN, *benchmarks.NOVEL))]
+    tests = [f"test/{part}.parquet" for part in sorted((*layout.KNOWN, *layout.NOVEL))]
     assert names == ["classes.json", *tests, "test_hashes.parquet", "train/train.parquet"]
     counts = json.loads(provenance.read_text())["counts"]
     assert (counts["rows_in"], counts["kept"], counts["failed"]) == (96, 96, {})
@@ -79,7 +80,7 @@ def test_rows_carry_their_size_and_hashes_cover_the_test_parts(tmp_path: Path) -
     assert {(row["width"], row["height"]) for row in rows} == {(36, 36)}
     assert [row["uid"] for row in rows] == sorted(row["uid"] for row in rows)
     hashes = pq.read_table(tmp_path / "out/test_hashes.parquet").to_pylist()
-    assert {row["part"] for row in hashes} == {*benchmarks.KNOWN, *benchmarks.NOVEL}
+    assert {row["part"] for row in hashes} == {*layout.KNOWN, *layout.NOVEL}
     assert all(row["sha256"].startswith(row["uid"]) and len(row["phash"]) == 16 for row in hashes)
 
 
@@ -165,7 +166,7 @@ def test_pictures_with_the_pixels_of_a_train_picture_are_counted(tmp_path: Path)
     parts = small_set.rows_of_parts()
     parts["seen"][0] = {**parts["train"][0]}
     _, _, twins = benchmarks.build(small_set.write_set(tmp_path / "emoji", parts), tmp_path / "out", CONFIG)
-    assert twins == {**dict.fromkeys((*benchmarks.KNOWN, *benchmarks.NOVEL), 0), "seen": 1}
+    assert twins == {**dict.fromkeys((*layout.KNOWN, *layout.NOVEL), 0), "seen": 1}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from cyclip_model import benchmarks
+from cyclip_model.sets import layout
 from lineage import digests, records
 from tests.cyclip_model import small_set
 from tests.flows import pictures
@@ -43,7 +43,7 @@ def set_uid(picture: bytes) -> str:
 def set_parts(project: Project, folder: str) -> dict[str, list[str]]:
     """Returns {part: uids} of the evaluation set's parquet files below a folder."""
     paths = (project.folder / folder).glob("**/*.parquet")
-    names = {path.stem: path for path in paths if path.stem in benchmarks.PARTS}
+    names = {path.stem: path for path in paths if path.stem in layout.PARTS}
     return {part: pq.read_table(path, partitioning=None)["uid"].to_pylist() for part, path in names.items()}
 
 

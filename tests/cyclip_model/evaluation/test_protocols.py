@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from cyclip_model.benchmarks import KNOWN, NOVEL
 from cyclip_model.evaluation import protocols
 from cyclip_model.evaluation.answers import Results, accuracies
 from cyclip_model.evaluation.protocols import class_lists
 from cyclip_model.evaluation.suite import Encoded, Part, Space, ask
 from cyclip_model.metrics.zeroshot import normalise
+from cyclip_model.sets.layout import KNOWN, NOVEL
 from tests.cyclip_model.small_set import PROTOCOLS
 
 CATEGORIES = {"bird": "animals", "cat": "animals", "country-flag": "flags"}
