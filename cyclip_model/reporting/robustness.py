@@ -57,14 +57,15 @@ def add(table: Table) -> None:
 
 def line(one: Shift) -> tuple[float, float] | None:
     """(slope, intercept) of logits through all models that have some; None where there are too few, or all alike."""
-    pairs = [(x, y) for _, _, x, y in _points(one) if 0 < x < 1 and 0 < y < 1]
+    pairs = [(x, y) for _, _, x, y in points(one) if 0 < x < 1 and 0 < y < 1]
     if len(pairs) < MIN_MODELS or len({x for x, _ in pairs}) < 2:
         return None
     base_M, shifted_M = np.array(pairs).T
     return fit(base_M, shifted_M)
 
 
-def _points(one: Shift) -> Iterator[tuple[str, int, float, float]]:
+def points(one: Shift) -> Iterator[tuple[str, int, float, float]]:
+    """(objective, seed, accuracy at home, accuracy away) of every model that has both."""
     for objective, cell in one.home.items():
         others: Mapping[int, float] = one.away[objective].by_seed if objective in one.away else {}
         for seed, value in cell.by_seed.items():
@@ -77,7 +78,7 @@ def _robust(one: Shift) -> Iterator[tuple[Key, dict[str, Cell]]]:
     if through is None:
         return
     by_objective: dict[str, dict[int, Any]] = {}
-    for objective, seed, base, shifted in _points(one):
+    for objective, seed, base, shifted in points(one):
         if 0 < base < 1:
             by_objective.setdefault(objective, {})[seed] = effective_robustness(base, shifted, *through)
     yield (
