@@ -23,7 +23,10 @@ PROTOCOLS = {
     "scores": ("Zero-shot scores", "which class, by each way that a model with cluster heads can be asked"),
     "clusters": ("Clusters", "how pictures fall into a model's own clusters; not percentages"),
     "geometry": ("Geometry", "of picture and caption embeddings; not percentages"),
-    "history": ("Validation", "what training itself measured on the val split after its last epoch; a loss is no percentage"),
+    "history": (
+        "Validation",
+        "what training itself measured on the val split after its last epoch; a loss is no percentage",
+    ),
 }
 """Protocol -> heading and meaning, in the order of the report."""
 
@@ -58,7 +61,9 @@ FAMILIES = (
     Family(title="Linear probe and k-NN", protocols=("linear_probe", "knn"), lead=("top_1",)),
     Family(title="Text tower", protocols=("sts", "sentences"), lead=("spearman", "top_1")),
     Family(title="Winoground", protocols=("winoground",), lead=("text", "image", "group")),
-    Family(title="Cluster heads", protocols=("scores", "clusters"), lead=("top_1", "active_clusters", "smoothness", "nmi")),
+    Family(
+        title="Cluster heads", protocols=("scores", "clusters"), lead=("top_1", "active_clusters", "smoothness", "nmi")
+    ),
     Family(title="Geometry", protocols=("geometry",), lead=("alignment", "uniformity(_cross)?", "modality_gap")),
     Family(title="Validation", protocols=("history",), lead=("loss", "recall_10")),
 )
