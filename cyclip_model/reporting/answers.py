@@ -38,7 +38,7 @@ class AllAnswers:
     """Question -> objective -> seed -> its answers."""
 
     def on_same_rows(self, asked: Asked) -> dict[str, dict[int, Answers]]:
-        """Those of the models that were asked about the very rows that the first was; other rows compare with nothing."""
+        """Those of the models that were asked about the very rows that the first was; others compare with nothing."""
         by_objective = self.found.get(asked, {})
         first = next((answers for seeds in by_objective.values() for answers in seeds.values()), None)
         if first is None:

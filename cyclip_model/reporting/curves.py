@@ -1,17 +1,19 @@
-"""Small multiples of the report: robustness, consistency, retrieval, the plane of alignment and uniformity, training."""
+"""Small multiples of the report: robustness, consistency, retrieval, the alignment-uniformity plane, training."""
 
 from collections.abc import Sequence
 from math import exp, log
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cyclip_model.reporting import robustness, style
-from cyclip_model.reporting.families import heading, metric_words, set_names, words
+from cyclip_model.reporting.families import heading, metric_words, part_words, set_names, words
 from cyclip_model.reporting.results import Key, Table
 from cyclip_model.reporting.style import INK, colour
 
-_DOT = {"marker": "o", "markersize": 4}
+_DOT: dict[str, Any] = {"marker": "o", "markersize": 4}
 _CHANCE, _MAJORITY = ("chance", "-"), ("majority class", ":")
 _TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 _SUITE_SHIFTS = (
@@ -35,7 +37,7 @@ def shift(table: Table) -> Figure | None:
     ][: style.MAX_PANELS]
     if not found:
         return None
-    figure, grid = style.panels([f"{name}: {heading(protocol)}" for name, protocol, _, _ in found])
+    figure, grid = style.panels([f"{name}\n{heading(protocol)}" for name, protocol, _, _ in found])
     for axes, (name, protocol, parts, variant) in zip(grid, found, strict=True):
         _lines(axes, table, [(name, protocol, part, variant, "top_1") for part in parts], range(len(parts)))
         axes.set_xticks(range(len(parts)), ["home", "new artist", "line art"])
@@ -55,7 +57,7 @@ def by_k(table: Table, protocol: str, metric: str) -> Figure | None:
     drawn = sorted((of for of in groups if len(groups[of]) > 1), key=lambda of: (order[of[0]], of))[: style.MAX_PANELS]
     if not drawn:
         return None
-    figure, grid = style.panels([f"{of[0]} {of[2]}, {words(of[3])}" for of in drawn])
+    figure, grid = style.panels([_title(of) for of in drawn])
     for axes, of in zip(grid, drawn, strict=True):
         places, keys = zip(*sorted(groups[of]), strict=True)
         _lines(axes, table, keys, places)
@@ -81,7 +83,7 @@ def robust(table: Table) -> Figure | None:
     found = robustness.shifts(table)[: style.MAX_PANELS]
     if not found:
         return None
-    figure, grid = style.panels([f"{one.key[0]} {one.key[2]}, {words(one.key[3])}" for one in found])
+    figure, grid = style.panels([_title(one.key) for one in found])
     for axes, one in zip(grid, found, strict=True):
         points = [(objective, x, y) for objective, _, x, y in robustness.points(one) if 0 < x < 1 and 0 < y < 1]
         for objective, x, y in points:
@@ -123,7 +125,7 @@ def plane(table: Table) -> Figure | None:
     ][: style.MAX_PANELS]
     if not found:
         return None
-    figure, grid = style.panels([f"{key[0]} {key[2]}, {words(key[3])}" for key, _ in found])
+    figure, grid = style.panels([_title(key) for key, _ in found])
     for axes, (across, upright) in zip(grid, found, strict=True):
         for number, objective in enumerate(table.objectives):
             xs, ys = (table.cells[key].get(objective) for key in (across, upright))
@@ -154,6 +156,11 @@ def history(table: Table) -> Figure | None:
                 places, values = [row["epoch"] for row in rows], [scale * row[column] for row in rows]
                 axes.plot(places, values, color=colour(number), linewidth=1.2)
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.legend(figure, table.objectives)
     return figure
+
+
+def _title(key: Sequence[str]) -> str:
+    """Set and part, and below them the variant."""
+    return f"{key[0]}: {part_words(key[2])}\n{words(key[3])}"

@@ -1,7 +1,6 @@
 """Protocols by what they ask, their words, and which metrics speak for each of them."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cyclip_model.reporting.results import Key, Table
@@ -51,10 +50,15 @@ class Family:
     lead: tuple[str, ...]
     """Metrics in the family's table, as patterns of the whole name; all others are one click below."""
 
+    def place(self, metric: str) -> int:
+        """Which of `lead` a metric is, in their order; their number where it is none of them."""
+        found = [number for number, pattern in enumerate(self.lead) if re.fullmatch(pattern, metric)]
+        return found[0] if found else len(self.lead)
+
 
 FAMILIES = (
-    Family(title="Zero-shot", protocols=("zero_shot", "naming", "category", "subcategory"), lead=("top_1", "top_5")),
-    Family(title="Shift", protocols=("shift",), lead=("top_1", "parent_top_1", "effective_robustness")),
+    Family(title="Zero-shot", protocols=("zero_shot", "naming", "category", "subcategory"), lead=("top_1",)),
+    Family(title="Shift", protocols=("shift",), lead=("parent_top_1", "top_1", "effective_robustness")),
     Family(title="Consistency", protocols=("consistency",), lead=("k_1", "k_10")),
     Family(title="Fine and coarse", protocols=("hierarchy",), lead=("fine_top_1", "coarse_top_1")),
     Family(title="Retrieval", protocols=("retrieval",), lead=("recall_1", "recall_10")),
@@ -90,7 +94,7 @@ HEADLINE = (
     ("sts", "test", "tower", "spearman"),
     ("sentences", "test", "linear_probe", "top_1"),
 )
-"""(protocol, part, variant, metric): of the suite those with head-room and little noise, of other sets the usual ones."""
+"""(protocol, part, variant, metric): of the suite those with head-room and little noise, of others the usual."""
 
 _NO_SHARES = ("geometry", "clusters", "sts")
 
@@ -113,9 +117,13 @@ def keys_of(table: Table, family: Family) -> list[Key]:
     return sorted(found, key=lambda key: (names[key[0]], family.protocols.index(key[1]), place(key)))
 
 
-def is_lead(family: Family, key: Key) -> bool:
-    """Whether a metric stands in the family's own table: those without flags stay below."""
-    return "without" not in key[3] and any(re.fullmatch(pattern, key[4]) for pattern in family.lead)
+def lead_keys(table: Table, family: Family) -> list[Key]:
+    """Those in the family's own table; what is without flags stays below."""
+    found = [
+        key for key in keys_of(table, family) if "without" not in key[3] and family.place(key[4]) < len(family.lead)
+    ]
+    first = {of: number for number, of in enumerate(dict.fromkeys(key[:4] for key in found))}
+    return sorted(found, key=lambda key: (first[key[:4]], family.place(key[4])))
 
 
 def headline_keys(table: Table) -> list[Key]:
@@ -168,9 +176,3 @@ def headline_label(key: Key) -> str:
     _, protocol, _, variant, metric = key
     way = f", {words(variant)}" if protocol == "retrieval" else ""
     return f"{heading(protocol)}{way}, {metric_words(metric)}"
-
-
-def parts_of(keys: Iterable[Key]) -> list[str]:
-    """The parts that keys are of, each once, in the order of PARTS."""
-    found = {key[2] for key in keys}
-    return sorted(found, key=lambda part: ([*PARTS, part].index(part), part))

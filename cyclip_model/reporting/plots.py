@@ -67,15 +67,11 @@ def draw(
         if keys:
             text = "Headline metrics; marks show chance (line) and the most frequent class (dots)."
             plots["headline"] = Plot(svg(headline(table, keys)), text)
-        by_seeds = {(one.key, one.objective): one for one in found if one.p_holm is not None}
-        if by_seeds:
-            figure = differences(table, keys, {place: _of_seeds(one, confidence) for place, one in by_seeds.items()})
-            text = f"Differences from {table.objectives[0]} with the {100 * confidence:g} % interval that seeds leave; "
-            plots["differences"] = Plot(svg(figure), f"{text}filled where one remains after the correction.")
-        elif rows:
-            figure = differences(table, keys, {place: _of_rows(one) for place, one in rows.items()})
-            text = f"Differences from {table.objectives[0]} with the {100 * confidence:g} % interval that test rows leave; "
-            plots["differences"] = Plot(svg(figure), f"{text}filled where it is all on one side of 0.")
+        intervals, whose, claim = _intervals(found, rows, confidence)
+        if intervals:
+            text = f"Differences from {table.objectives[0]} with the {100 * confidence:g} % interval that {whose} leave"
+            figure = differences(table, keys, intervals)
+            plots["differences"] = Plot(svg(figure), f"{text}; filled where {claim}.")
         for name, drawn, text in _OTHERS:
             other = drawn(table)
             if other is not None:
@@ -130,12 +126,19 @@ _Interval = tuple[float, float | None, float | None, bool]
 """Difference, its ends, and whether it is claimed."""
 
 
-def _of_seeds(one: Difference, confidence: float) -> _Interval:
-    return one.mean, one.low, one.high, one.is_shown(confidence)
-
-
-def _of_rows(one: Resampled) -> _Interval:
-    return one.difference, one.low, one.high, one.is_apart
+def _intervals(
+    found: Sequence[Difference], rows: Mapping[tuple[Key, str], Resampled], confidence: float
+) -> tuple[dict[tuple[Key, str], _Interval], str, str]:
+    """What is drawn, what the intervals are of, and when a mark is filled: of seeds where there are several."""
+    by_seeds = {
+        (one.key, one.objective): (one.mean, one.low, one.high, one.is_shown(confidence))
+        for one in found
+        if one.p_holm is not None
+    }
+    if by_seeds:
+        return by_seeds, "seeds", "one remains after the correction"
+    by_rows = {place: (one.difference, one.low, one.high, one.is_apart) for place, one in rows.items()}
+    return dict(by_rows), "rows", "it is all on one side of 0"
 
 
 def differences(table: Table, keys: Sequence[Key], found: Mapping[tuple[Key, str], _Interval]) -> Figure:
@@ -155,7 +158,7 @@ def differences(table: Table, keys: Sequence[Key], found: Mapping[tuple[Key, str
     axes.hlines(between, 0, 1, INK, transform=axes.get_yaxis_transform(), linewidth=0.2)
     axes.set_xlabel(f"percentage points more than {table.objectives[0]}")
     handles = [Line2D([], [], color=colour(number + 1), linewidth=5, label=each) for number, each in enumerate(others)]
-    handles += [_mark("apart", INK), _mark("not shown", "none")]
+    handles += [_mark("difference shown", INK), _mark("not shown", "none")]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     return figure
 

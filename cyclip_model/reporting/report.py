@@ -55,7 +55,6 @@ def _spelled_facts(facts: Mapping[str, Any]) -> dict[str, str]:
 def one_family(table: Table, family: Family, confidence: float) -> dict[str, Any]:
     """The family's leading metrics of all sets, and below them every metric, a section a set and protocol."""
     keys = families.keys_of(table, family)
-    lead = [key for key in keys if families.is_lead(family, key)]
     places = dict.fromkeys(key[:2] for key in keys)
     sections = [
         {
@@ -72,7 +71,7 @@ def one_family(table: Table, family: Family, confidence: float) -> dict[str, Any
             for protocol in family.protocols
             if protocol in families.PROTOCOLS and protocol in {key[1] for key in keys}
         ],
-        "rows": [_row(table, key, confidence) for key in lead],
+        "rows": [_row(table, key, confidence) for key in families.lead_keys(table, family)],
         "sections": sections,
     }
 
@@ -114,7 +113,7 @@ def spelled(number: float | None, share: bool, like: float | None = None) -> str
         return ""
     if not share:
         return f"{number:.3f}"
-    small = 0 < (number if like is None else like) < 0.01
+    small = 0 < abs(number if like is None else like) < 0.01
     return f"{100 * number:.2f}" if small else f"{100 * number:.1f}"
 
 

@@ -84,7 +84,7 @@ def _robust(one: Shift) -> Iterator[tuple[Key, dict[str, Cell]]]:
     yield (
         (*one.key, ROBUSTNESS),
         {
-            objective: Cell(by_seed=values, chances=[], majority=None, n=one.away[objective].n)
+            objective: Cell(by_seed=values, chances=[], majority=None, n=None)
             for objective, values in by_objective.items()
         },
     )

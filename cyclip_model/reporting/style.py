@@ -35,7 +35,7 @@ WIDTH_IN = 8.5
 NUM_COLUMNS = 3
 MAX_PANELS = 12
 """Of one plot; what is beyond stands in the tables."""
-_MAX_TITLE_CHARS = 40
+_MAX_TITLE_CHARS = 34
 
 
 class Plot(NamedTuple):
@@ -60,12 +60,12 @@ def svg(figure: Figure) -> str:
 def panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
     """A figure of small multiples, three in a row, and their axes."""
     num_rows = -(-len(titles) // NUM_COLUMNS)
-    figure = Figure(figsize=(WIDTH_IN, 0.5 + 2.5 * num_rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 0.5 + 2.6 * num_rows), layout="constrained")
     grid = figure.subplots(num_rows, NUM_COLUMNS, squeeze=False).ravel().tolist()
     for axes in grid[len(titles) :]:
         axes.remove()
     for axes, title in zip(grid, titles, strict=False):
-        axes.set_title(shortened(title))
+        axes.set_title("\n".join(shortened(each) for each in title.split("\n")))
     return figure, grid[: len(titles)]
 
 
