@@ -62,7 +62,7 @@ def draw(
         confidence: of the intervals.
     """
     with mpl.rc_context(style.STYLE):
-        keys = headline_keys(table)[:MAX_ROWS]
+        keys = [key for key in headline_keys(table) if is_share(key)][:MAX_ROWS]
         plots = {}
         if keys:
             text = "Headline metrics; marks show chance (line) and the most frequent class (dots)."
@@ -84,10 +84,9 @@ def headline(table: Table, keys: Sequence[Key]) -> Figure:
     height = 0.8 / len(table.objectives)
     figure, axes = _rows(table, keys)
     for row, key in enumerate(keys):
-        scale = 100 if is_share(key) else 1
         for number, objective in enumerate(table.objectives):
             place = row + (number - (len(table.objectives) - 1) / 2) * height
-            _bar(axes, table.cells[key].get(objective), scale, (place, 0.9 * height), colour(number))
+            _bar(axes, table.cells[key].get(objective), (place, 0.9 * height), colour(number))
         _levels(axes, next(iter(table.cells[key].values())), row)
     axes.set_ylim(len(keys) - 0.4, -0.6)
     axes.set_xlabel("%")
@@ -108,12 +107,12 @@ def _label(table: Table, key: Key) -> str:
     return f"{headline_label(key)}\n{f'{key[0]}, ' if several else ''}{part_words(key[2])}"
 
 
-def _bar(axes: Axes, cell: Cell | None, scale: int, where: tuple[float, float], face: str) -> None:
+def _bar(axes: Axes, cell: Cell | None, where: tuple[float, float], face: str) -> None:
     if cell is None:
         return
-    axes.barh(where[0], scale * cell.mean, where[1], color=face)
+    axes.barh(where[0], 100 * cell.mean, where[1], color=face)
     if cell.spread is not None:
-        axes.errorbar(scale * cell.mean, where[0], xerr=scale * cell.spread, color=INK, capsize=2, linewidth=0.8)
+        axes.errorbar(100 * cell.mean, where[0], xerr=100 * cell.spread, color=INK, capsize=2, linewidth=0.8)
 
 
 def _levels(axes: Axes, cell: Cell, row: int) -> None:
@@ -144,7 +143,7 @@ def _intervals(
 def differences(table: Table, keys: Sequence[Key], found: Mapping[tuple[Key, str], _Interval]) -> Figure:
     """Every objective less the first, in points, with an interval; filled where it is claimed."""
     others = table.objectives[1:]
-    keys = [key for key in keys if any((key, other) in found for other in others) and is_share(key)]
+    keys = [key for key in keys if any((key, other) in found for other in others)]
     gap = 0.7 / max(len(others), 1)
     figure, axes = _rows(table, keys)
     axes.axvline(0, color=INK, linewidth=1.2)
