@@ -1,10 +1,23 @@
-"""Stage compare: all models' results side by side, as a page, a Markdown file, a CSV file and plots."""
+"""Stage compare: all models' results side by side, as a page, a Markdown file, CSV files, plots and pictures."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cyclip_model.reporting import differences, findings, plots, report
+from cyclip_model.reporting import (
+    answers,
+    differences,
+    findings,
+    gallery,
+    plots,
+    report,
+    resampled,
+    robustness,
+    summary,
+)
+from cyclip_model.reporting.answers import AllAnswers
+from cyclip_model.reporting.families import headline_keys
+from cyclip_model.reporting.resampled import BootstrapConfig
 from cyclip_model.reporting.results import Table, csv_text, read
 from cyclip_model.reporting.results import listed as listed_models
 from lineage import files, params, stage
@@ -17,39 +30,61 @@ class CompareConfig:
     confidence: float
     """Of all intervals, 0 to 1: what the number of test rows alone leaves around an accuracy, and what seeds leave
     around a difference; one less it is the level of all claims of differences together."""
+    bootstrap: BootstrapConfig
+    """How test rows are drawn anew to see what others might give."""
+    num_pictures: int
+    """Pictures in a strip of the gallery, 0 or more."""
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
             raise ValueError("confidence must lie between 0 and 1")
+        if self.num_pictures < 0:
+            raise ValueError("num_pictures must be at least 0")
 
 
-def write(table: Table, rows: list[dict[str, Any]], out: Path, confidence: float) -> None:
-    """Writes index.html, report.md, metrics.csv, differences.csv and the plots under out."""
-    found = differences.against_first(table, report.headline_keys(table), confidence)
-    drawn = plots.draw(table, found, confidence)
-    for name, svg in drawn.items():
-        files.write_text(out / f"{name}.svg", svg)
-    content = {**report.content(table, confidence), **findings.shown(table, found, confidence)}
-    files.write_text(out / "index.html", report.html(content, drawn))
-    files.write_text(out / "report.md", report.markdown(content, list(drawn)))
-    files.write_text(out / "metrics.csv", csv_text(rows))
-    compared = differences.csv_rows(found, table.objectives[0])
+def write(table: Table, given: AllAnswers, pictures: list[dict[str, Any]], out: Path, config: CompareConfig) -> None:
+    """Writes index.html, report.md, differences.csv, summary.json and the plots under out.
+
+    Args:
+        table: results of all models.
+        given: their answers, of which rows are drawn anew.
+        pictures: of the gallery.
+        out: a folder.
+        config: section compare.
+    """
+    claimed = headline_keys(table)
+    found = differences.against_first(table, claimed, config.confidence)
+    drawn = resampled.against_first(table, given, table.cells, config.confidence, config.bootstrap)
+    drawings = plots.draw(table, found, drawn, config.confidence)
+    for name, plot in drawings.items():
+        files.write_text(out / f"{name}.svg", plot.svg)
+    content = {**report.content(table, config.confidence), **findings.shown(table, found, drawn, config.confidence)}
+    content |= {"gallery": pictures, "rounds": f"{config.bootstrap.rounds:,}"}
+    files.write_text(out / "index.html", report.html(content, drawings))
+    files.write_text(out / "report.md", report.markdown(content, list(drawings)))
+    compared = differences.csv_rows(found, drawn, table.objectives[0])
     files.write_text(out / "differences.csv", csv_text(compared, differences.CSV_HEADER))
+    files.write_json(out / "summary.json", summary.flat(table))
 
 
-def main(results: Path, out: Path, provenance: Path) -> None:
-    """Compares the models listed in params.yaml by what RESULTS holds of them and writes the report to OUT."""
+def main(results: Path, predictions: Path, benchmarks: Path, out: Path, provenance: Path) -> None:
+    """Compares the models listed in params.yaml by their RESULTS and PREDICTIONS on BENCHMARKS; the report is OUT."""
     config = params.load("compare", CompareConfig)
     objectives, seeds = listed_models()
     listed = [f"{objective}-{seed}" for objective in objectives for seed in seeds]
     stage.prune(results, listed)
     settings = {"compare": config, "objectives": objectives, "seeds": seeds}
-    with stage.run("compare", "all", params=settings, deps=[results], outs=[out], provenance=provenance) as this:
+    deps = [results, predictions, benchmarks]
+    with stage.run("compare", "all", params=settings, deps=deps, outs=[out], provenance=provenance) as this:
         table, rows = read(results, objectives, seeds)
-        write(table, rows, this.scratch / "out", config.confidence)
-        shown = sum(len(cell.values) for row in table.cells.values() for cell in row.values())
-        this.account(rows_in=len(rows), kept=shown, models=len(listed))
-        this.publish(this.scratch / "out", out)
+        robustness.add(table)
+        given = answers.read(predictions, objectives, seeds)
+        pictures = gallery.shown(given, benchmarks, objectives, config.num_pictures)
+        made = this.scratch / "out"
+        write(table, given, pictures, made, config)
+        files.write_text(made / "metrics.csv", csv_text(rows))
+        this.account(rows_in=len(rows), kept=len(rows), models=len(listed))
+        this.publish(made, out)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,16 @@ of one seed are compared, not two piles of models. A seed is a draw; test rows a
 other seeds would give, on these rows.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cyclip_model.reporting.resampled import Resampled
 from cyclip_model.reporting.results import Cell, Key, Table
 
-CSV_HEADER = "set protocol part variant metric objective baseline seeds difference low high p p_holm".split()
+CSV_HEADER = (
+    "set protocol part variant metric objective baseline seeds difference low high p p_holm rows rows_low rows_high"
+).split()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,17 +93,26 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def csv_rows(found: list[Difference], baseline: str) -> list[dict[str, Any]]:
-    """The differences as rows of CSV_HEADER, eight digits."""
+def csv_rows(
+    found: list[Difference], drawn: Mapping[tuple[Key, str], Resampled], baseline: str
+) -> list[dict[str, Any]]:
+    """The differences as rows of CSV_HEADER, eight digits; those on rows drawn anew where there are some."""
     return [
         {
             **dict(zip(CSV_HEADER, one.key, strict=False)),
             **{"objective": one.objective, "baseline": baseline, "seeds": one.num_seeds},
             **{name: _digits(getattr(one, name)) for name in ("low", "high", "p", "p_holm")},
             "difference": _digits(one.mean),
+            **_drawn(drawn.get((one.key, one.objective))),
         }
         for one in found
     ]
+
+
+def _drawn(one: Resampled | None) -> dict[str, Any]:
+    if one is None:
+        return dict.fromkeys(("rows", "rows_low", "rows_high"), "")
+    return {"rows": one.num_rows, "rows_low": _digits(one.low), "rows_high": _digits(one.high)}
 
 
 def _digits(number: float | None) -> str:

@@ -1,10 +1,11 @@
 """What the differences between objectives amount to, in words: claims only that several seeds bear."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cyclip_model.reporting.differences import Difference
-from cyclip_model.reporting.report import PARTS, headline_keys, headline_label, is_share
+from cyclip_model.reporting.families import headline_keys, headline_label, is_share, part_words
+from cyclip_model.reporting.resampled import Resampled
 from cyclip_model.reporting.results import Key, Table
 
 ONE_SEED = (
@@ -15,33 +16,37 @@ _NAMED = 2
 """Metrics that a sentence names; the table has all."""
 
 
-def shown(table: Table, found: Sequence[Difference], confidence: float) -> dict[str, Any]:
-    """What the templates show of the differences, already spelled: a sentence an objective, and a table a set.
+def shown(
+    table: Table, found: Sequence[Difference], drawn: Mapping[tuple[Key, str], Resampled], confidence: float
+) -> dict[str, Any]:
+    """What the templates show of the differences, already spelled: a sentence an objective, and a table of all.
 
     Args:
         table: results of all models.
-        found: every objective against the first.
+        found: every objective against the first, over seeds.
+        drawn: the same on test rows drawn anew.
         confidence: of the intervals; one less it is the level of all claims together.
     """
-    keys = headline_keys(table)
     baseline, *others = table.objectives
     by_place = {(one.key, one.objective): one for one in found}
     tested = [one for one in found if one.p_holm is not None]
     sentences = [
         sentence(name, baseline, [one for one in tested if one.objective == name], confidence) for name in others
     ]
-    rows = {
-        name: [
-            _row(key, [by_place.get((key, other)) for other in others], confidence) for key in keys if key[0] == name
-        ]
-        for name in dict.fromkeys(key[0] for key in keys)
-    }
+    rows = [
+        {
+            **{"set": key[0], "metric": headline_label(key), "part": part_words(key[2])},
+            "cells": [_cell(by_place.get((key, other)), drawn.get((key, other)), confidence) for other in others],
+        }
+        for key in headline_keys(table)
+    ]
     return {
         "findings": [ONE_SEED] if others and not tested else [each for each in sentences if each],
-        "differences": rows if tested else {},
+        "differences": rows if tested or drawn else [],
         "baseline": baseline,
         "others": others,
         "num_tests": len(tested),
+        "has_drawn": bool(drawn),
         "level": f"{100 * (1 - confidence):.2g} %",
     }
 
@@ -69,7 +74,7 @@ def _seeds(tested: Sequence[Difference]) -> str:
 def _listed(ones: Sequence[Difference]) -> str:
     """How many, and the largest of them by name."""
     largest = sorted(ones, key=lambda one: -abs(one.mean))[:_NAMED]
-    names = "; ".join(f"{headline_label(one.key)}, {PARTS[one.key[2]]}: {spelled(one)}" for one in largest)
+    names = "; ".join(f"{headline_label(one.key)}, {part_words(one.key[2])}: {spelled(one)}" for one in largest)
     return f"{len(ones)} ({'the largest: ' if len(ones) > len(largest) else ''}{names})"
 
 
@@ -82,14 +87,12 @@ def spelled(one: Difference) -> str:
     return f"{mean} [{scale * one.low:.{digits}f}, {scale * one.high:.{digits}f}]"
 
 
-def _row(key: Key, ones: Sequence[Difference | None], confidence: float) -> dict[str, Any]:
-    cells = [
-        {"text": spelled(one), "p": _p(one), "is_shown": one.is_shown(confidence)}
-        if one
-        else {"text": "–", "p": "", "is_shown": False}
-        for one in ones
-    ]
-    return {"metric": headline_label(key), "part": PARTS[key[2]], "cells": cells}
+def _cell(one: Difference | None, drawn: Resampled | None, confidence: float) -> dict[str, Any]:
+    if one is None:
+        return {"text": "–", "p": "", "rows": "", "is_shown": False}
+    rows = "" if drawn is None else f"rows [{100 * drawn.low:.1f}, {100 * drawn.high:.1f}]"
+    text, p = spelled(one), "" if one.p_holm is None else _p(one)
+    return {"text": text, "p": p, "rows": rows, "is_shown": one.is_shown(confidence)}
 
 
 def _p(one: Difference) -> str:

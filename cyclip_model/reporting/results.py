@@ -12,7 +12,7 @@ from lineage import files, params
 
 Key = tuple[str, str, str, str, str]
 """(set, protocol, part, variant, metric)"""
-CSV_HEADER = "set protocol part variant metric objective seed n value chance majority".split()
+CSV_HEADER = "set protocol part variant metric objective seed n value chance majority standard_error".split()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +26,8 @@ class Cell:
     majority: float | None
     n: int | None
     """Test rows; None where the value does not say how many it is of."""
+    errors: list[float] = field(default_factory=list)
+    """Standard errors of the values from the test rows alone, one a seed; empty where none is known."""
 
     @property
     def values(self) -> list[float]:
@@ -47,6 +49,11 @@ class Cell:
         """Chance level, a mean over seeds: that of an agreement differs between models."""
         return statistics.fmean(self.chances) if self.chances else None
 
+    @property
+    def standard_error(self) -> float | None:
+        """What the test rows alone leave around the value of one seed, a mean over seeds."""
+        return statistics.fmean(self.errors) if self.errors else None
+
 
 @dataclass(kw_only=True, slots=True)
 class Table:
@@ -57,6 +64,25 @@ class Table:
     cells: dict[Key, dict[str, Cell]] = field(default_factory=dict)
     models: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """What the results say of each objective's first model."""
+    absent: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """Sets that a model was not measured on: why, and how to get them."""
+    histories: dict[str, dict[int, list[dict[str, float]]]] = field(default_factory=dict)
+    """Every epoch of every training run, by objective and seed, where the results have it."""
+
+    def file(self, key: Key, objective: str, by_seed: Mapping[int, Mapping[str, Any]]) -> None:
+        """Adds one metric of one objective, a leaf of metrics.json a seed."""
+        levels = {
+            name: [leaf[name] for leaf in by_seed.values() if leaf.get(name) is not None]
+            for name in ("chance", "standard_error")
+        }
+        first = next(iter(by_seed.values()))
+        self.cells.setdefault(key, {})[objective] = Cell(
+            by_seed={seed: leaf["value"] for seed, leaf in by_seed.items()},
+            chances=levels["chance"],
+            errors=levels["standard_error"],
+            majority=first.get("majority"),
+            n=first.get("n"),
+        )
 
 
 def listed(path: Path = params.PARAMS) -> tuple[list[str], list[int]]:
@@ -84,9 +110,14 @@ def read(results: Path, objectives: list[str], seeds: list[int]) -> tuple[Table,
     for objective in objectives:
         found = {seed: _read_one(results / f"{objective}-{seed}" / "metrics.json") for seed in seeds}
         table.models[objective] = found[seeds[0]]["model"]
+        table.histories[objective] = {
+            seed: content["history"] for seed, content in found.items() if content.get("history")
+        }
+        for content in found.values():
+            table.absent.update(content.get("absent", {}))
         rows += [row for seed, content in found.items() for row in _rows(content["sets"], objective, seed)]
-    for key, leaves in _grouped(rows):
-        table.cells.setdefault(key[:5], {})[key[5]] = _cell(leaves)
+    for (*key, objective), leaves in _grouped(rows):
+        table.file(tuple(key), objective, {leaf["seed"]: leaf for leaf in leaves})
     return table, rows
 
 
@@ -98,7 +129,13 @@ def _read_one(path: Path) -> Any:
 
 def _rows(sets: Mapping[str, Any], objective: str, seed: int) -> Iterator[dict[str, Any]]:
     for key, leaf in _leaves(sets, ()):
-        yield {**dict(zip(CSV_HEADER, key, strict=False)), "objective": objective, "seed": seed, **leaf}
+        yield {
+            **dict(zip(CSV_HEADER, key, strict=False)),
+            "objective": objective,
+            "seed": seed,
+            "standard_error": None,
+            **leaf,
+        }
 
 
 def _leaves(node: Mapping[str, Any], key: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
@@ -114,12 +151,6 @@ def _grouped(rows: Iterable[dict[str, Any]]) -> list[tuple[Any, list[dict[str, A
     for row in rows:
         groups.setdefault(tuple(row[name] for name in CSV_HEADER[:6]), []).append(row)
     return list(groups.items())
-
-
-def _cell(leaves: list[dict[str, Any]]) -> Cell:
-    chances = [leaf["chance"] for leaf in leaves if leaf["chance"] is not None]
-    by_seed = {leaf["seed"]: leaf["value"] for leaf in leaves}
-    return Cell(by_seed=by_seed, chances=chances, majority=leaves[0]["majority"], n=leaves[0]["n"])
 
 
 def csv_text(rows: list[dict[str, Any]], header: Sequence[str] = CSV_HEADER) -> str:

@@ -1,0 +1,155 @@
+"""Pictures that all models miss or get right, and those that part an objective from the first one."""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+from PIL import Image, UnidentifiedImageError
+
+from cyclip_model.reporting.answers import AllAnswers, Answers, Asked
+from cyclip_model.reporting.families import heading, part_words, words
+
+QUESTIONS = (("naming", "names"), ("zero_shot", "prompt"), ("retrieval", "image_to_text"))
+"""(protocol, variant) that pictures are shown of: the first that a set has, on its largest part."""
+SIDE_PX = 96
+NUM_COLOURS = 64
+"""Of a thumbnail's palette: photographs stay recognisable at a third of the bytes."""
+MAX_BYTES = 1_500_000
+"""Of all thumbnails as they stand in the page: with the plots it stays below 3 MB."""
+
+
+class Strip(NamedTuple):
+    """Pictures that have one thing in common."""
+
+    title: str
+    rows: list[int]
+
+
+def shown(answers: AllAnswers, benchmarks: Path, objectives: list[str], num_pictures: int) -> list[dict[str, Any]]:
+    """What the page shows of every set whose pictures were asked about, until the page is full.
+
+    Args:
+        answers: of all models.
+        benchmarks: holds the pictures.
+        objectives: the first is what the others are set against.
+        num_pictures: in a strip, at most.
+    """
+    found, room = [], MAX_BYTES
+    for asked in questions(answers):
+        by_objective = answers.on_same_rows(asked)
+        first = _first(by_objective)
+        strips = strips_of(by_objective, objectives, num_pictures)
+        kept = sorted({str(first.uids[row]) for strip in strips for row in strip.rows})
+        stored = _stored(benchmarks / asked[0] / "test" / f"{asked[2]}.parquet", kept)
+        made = []
+        for strip in strips:
+            pictures = [_picture(by_objective, row, stored) for row in strip.rows]
+            room -= sum(len(picture["uri"]) for picture in pictures)
+            made.append({"title": strip.title, "pictures": pictures})
+        if room < 0:
+            break
+        title = f"{asked[0]}: {heading(asked[1])}, {part_words(asked[2])}, {words(asked[3])}"
+        found.append({"title": title, "strips": made})
+    return found
+
+
+def questions(answers: AllAnswers) -> list[Asked]:
+    """The question of each set that pictures are shown of."""
+    chosen = []
+    for name in sorted({asked[0] for asked in answers.found}):
+        for protocol, variant in QUESTIONS:
+            of = [asked for asked in answers.found if (asked[0], asked[1], asked[3]) == (name, protocol, variant)]
+            if of:
+                chosen.append(min(of, key=lambda asked: (-len(_first(answers.found[asked]).uids), asked)))
+                break
+    return chosen
+
+
+def strips_of(by_objective: Mapping[str, Mapping[int, Answers]], objectives: list[str], limit: int) -> list[Strip]:
+    """Rows that say most, at most `limit` a strip; strips without any are left out.
+
+    Missed rows are ordered by how far down the truth stood (mean log rank), rows that part two models by in how many
+    seeds they do and then by how far apart the truth stood; what remains equal by uid, which is a digest and so a draw.
+    """
+    present = [name for name in objectives if name in by_objective]
+    uids = _first(by_objective).uids
+    hit = {name: np.mean([one.ranks == 0 for one in by_objective[name].values()], axis=0) for name in present}
+    depth = {name: np.mean([np.log1p(one.ranks) for one in by_objective[name].values()], axis=0) for name in present}
+    all_hit = np.stack([hit[name] for name in present])
+    mean_depth = np.mean([depth[name] for name in present], axis=0)
+    strips = [
+        Strip("missed by every model", _best(all_hit.max(axis=0) == 0, [-mean_depth], uids, limit)),
+        Strip("right by every model", _best(all_hit.min(axis=0) == 1, [], uids, limit)),
+    ]
+    for base, other in ((present[0], other) for other in present[1:]):
+        for right, wrong in ((other, base), (base, other)):
+            gap = hit[right] - hit[wrong]
+            order = [-gap, depth[right] - depth[wrong]]
+            strips.append(Strip(f"{right} right, {wrong} wrong", _best(gap > 0, order, uids, limit)))
+    return [strip for strip in strips if strip.rows]
+
+
+def _best(
+    is_meant_N: npt.NDArray[np.bool_], keys: list[npt.NDArray[np.float64]], uids: npt.NDArray[np.object_], limit: int
+) -> list[int]:
+    rows = np.flatnonzero(is_meant_N)
+    order = np.lexsort([uids[rows].astype(str), *(key[rows].round(9) for key in reversed(keys))])
+    return [int(row) for row in rows[order[:limit]]]
+
+
+def _first(by_objective: Mapping[str, Mapping[int, Answers]]) -> Answers:
+    return next(answers for seeds in by_objective.values() for answers in seeds.values())
+
+
+def _picture(
+    by_objective: Mapping[str, Mapping[int, Answers]], row: int, stored: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    first = _first(by_objective)
+    uid = str(first.uids[row])
+    of = stored.get(uid, {})
+    said: dict[str, list[str]] = {}
+    for objective, seeds in by_objective.items():
+        said.setdefault(_said(next(iter(seeds.values())), row), []).append(objective)
+    answers = [{"text": text, "who": "all" if len(said) == 1 else ", ".join(who)} for text, who in said.items()]
+    label = first.labels[row] or next(iter(of.get("captions") or []), "")
+    return {"uid": uid, "label": label, "answers": answers, "uri": thumbnail(of.get("image") or b"")}
+
+
+def _said(one: Answers, row: int) -> str:
+    rank = int(one.ranks[row])
+    if one.predictions[row]:
+        return str(one.predictions[row])
+    return "found first" if rank == 0 else f"found at place {rank + 1}"
+
+
+def _stored(path: Path, uids: list[str]) -> dict[str, dict[str, Any]]:
+    """uid -> what the benchmark stores of it; empty where it is not here."""
+    if not path.is_file():
+        return {}
+    names = [name for name in ("uid", "image", "captions") if name in pq.read_schema(path).names]
+    table = pq.read_table(path, columns=names, filters=[("uid", "in", uids)]) if uids else None
+    return {row["uid"]: row for row in _rows(table)}
+
+
+def _rows(table: Any) -> Iterator[dict[str, Any]]:
+    if table is not None:
+        yield from table.to_pylist()
+
+
+def thumbnail(content: bytes) -> str:
+    """A picture as the data: URI of a PNG on white, at most SIDE_PX wide and high; empty where it cannot be read."""
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            seen = opened.convert("RGBA")
+    except (UnidentifiedImageError, OSError, ValueError):
+        return ""
+    seen.thumbnail((SIDE_PX, SIDE_PX))
+    white = Image.new("RGBA", seen.size, "white")
+    target = io.BytesIO()
+    Image.alpha_composite(white, seen).convert("RGB").quantize(NUM_COLOURS).save(target, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(target.getvalue()).decode()}"

@@ -1,0 +1,38 @@
+"""Numbers that papers give for sets of the same name, to stand beside ours with the setting they were reached in."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from cyclip_model.reporting import families
+from cyclip_model.reporting.results import Table
+from lineage import files
+
+_PATH = Path(__file__).parent / "published.json"
+_ALIASES = {"imagenet1k": "imagenet", "mscoco": "coco", "mscococaptions": "coco", "stanfordcars": "cars"}
+
+
+def same_set(name: str) -> str:
+    """A set's name as published numbers are filed under it: CIFAR-10 and cifar10 are one."""
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    return _ALIASES.get(plain, plain)
+
+
+def beside(table: Table) -> list[dict[str, str]]:
+    """Rows of the report: what was published of the table's sets, and what our models of that objective reach."""
+    mine = {same_set(name): name for name in families.set_names(table)}
+    return [_row(table, mine[number["set"]], number) for number in files.read_json(_PATH) if number["set"] in mine]
+
+
+def _row(table: Table, name: str, number: dict[str, Any]) -> dict[str, str]:
+    key = (name, number["protocol"], "test", number["variant"], number["metric"])
+    cell = table.cells.get(key, {}).get(number["objective"])
+    return {
+        "set": name,
+        "metric": f"{families.heading(key[1])}, {families.words(key[3])}, {families.metric_words(key[4])}",
+        "objective": number["objective"],
+        "published": f"{number['value']:g}",
+        "ours": "–" if cell is None else f"{100 * cell.mean:.1f}",
+        "setting": number["setting"],
+        "source": number["source"],
+    }

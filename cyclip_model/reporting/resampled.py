@@ -1,0 +1,75 @@
+"""Each objective against the first one on rows drawn anew: what other test rows would give these very models.
+
+Differences over seeds (reporting.differences) say what other seeds would give on these rows; both are needed, and one
+seed has only this one.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from cyclip_model.metrics.bootstrap import paired
+from cyclip_model.reporting.answers import AllAnswers, hits
+from cyclip_model.reporting.results import Key, Table
+
+_RANKED = re.compile(r"(?:top|recall)_(\d+)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BootstrapConfig:
+    """Section compare.bootstrap."""
+
+    rounds: int
+    """Times that the test rows are drawn anew, 1 or more."""
+    seed: int
+    """Of the draws."""
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or self.seed < 0:
+            raise ValueError("rounds must be at least 1, and seed at least 0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resampled:
+    """One objective's share of hits less the baseline's, and the interval around it."""
+
+    difference: float
+    low: float
+    high: float
+    num_rows: int
+    """Pictures or sentences that were drawn from."""
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the interval is all on one side of 0."""
+        return self.low > 0 or self.high < 0
+
+
+def against_first(
+    table: Table, answers: AllAnswers, family: Collection[Key], confidence: float, config: BootstrapConfig
+) -> dict[tuple[Key, str], Resampled]:
+    """(metric, objective) -> how it stands to the first objective, of the family's metrics that follow from ranks.
+
+    An interval is of that comparison alone: it is not corrected for the number of them.
+    """
+    baseline, *others = table.objectives
+    found = {}
+    for key in family:
+        ranked = _RANKED.fullmatch(key[4])
+        asked = answers.on_same_rows(_asked(key))
+        if ranked is None or baseline not in asked:
+            continue
+        k = int(ranked[1])
+        uids, base_U = hits(asked[baseline], k)
+        for objective in others:
+            if objective in asked:
+                mine_U = hits(asked[objective], k)[1]
+                drawn = paired(mine_U, base_U, rounds=config.rounds, seed=config.seed, confidence=confidence)
+                found[key, objective] = Resampled(
+                    **dict(zip(("difference", "low", "high"), drawn, strict=True)), num_rows=len(uids)
+                )
+    return found
+
+
+def _asked(key: Key) -> tuple[str, str, str, str]:
+    return key[0], key[1], key[2], key[3]
