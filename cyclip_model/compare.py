@@ -72,8 +72,11 @@ def main(results: Path, predictions: Path, benchmarks: Path, out: Path, provenan
     config = params.load("compare", CompareConfig)
     objectives, seeds = listed_models()
     listed = [f"{objective}-{seed}" for objective in objectives for seed in seeds]
+    sets = params.names("sets")
     stage.prune(results, listed)
-    settings = {"compare": config, "objectives": objectives, "seeds": seeds}
+    stage.prune(predictions, [f"{name}.parquet" for name in listed])
+    stage.prune(benchmarks, sets)
+    settings = {"compare": config, "objectives": objectives, "seeds": seeds, "sets": sets}
     deps = [results, predictions, benchmarks]
     with stage.run("compare", "all", params=settings, deps=deps, outs=[out], provenance=provenance) as this:
         table, rows = read(results, objectives, seeds)

@@ -34,7 +34,14 @@ def picture(class_name: str, vendor: str) -> dict[str, Any]:
 
 def describe(folder: Path, kind: str, parts: dict[str, int], **more: Any) -> Path:
     """set.json, and hashes of no test picture."""
-    shared: dict[str, Any] = {"name": folder.name, "kind": kind, "family": "made", "sources": [], "parts": parts, "absent": None}
+    shared: dict[str, Any] = {
+        "name": folder.name,
+        "kind": kind,
+        "family": "made",
+        "sources": [],
+        "parts": parts,
+        "absent": None,
+    }
     files.write_json(folder / "set.json", {**shared, **more})
     records.write_table(HASHES.empty_table(), folder / "test_hashes.parquet")
     return folder
