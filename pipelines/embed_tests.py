@@ -43,10 +43,10 @@ def main(benchmark: Path, scorer: Path, embeddings: Path, provenance: Path) -> N
             EmbedTestsTask(name=part.stem, part=part, out=parts, work=work, settings=settings)
             for part in sorted((benchmark / "test").glob("*.parquet"))
         ]
-        if not tasks:
+        if not tasks and not (benchmark / "set.json").is_file():  # a set of texts, or an absent one, has none
             raise FileNotFoundError(f"{benchmark}/test: no test part there; `dvc repro benchmarks` makes them")
         receipts = run_tasks(f"embed_tests {embeddings.name}", tasks, embed_part, this.scratch / "receipts", runner)
-        merged = merge(tasks, this.scratch / "out")
+        merged = merge(tasks, this.scratch / "out", settings)
         rows_in = sum(receipt["rows"] for receipt in receipts)
         facts = {"parts": {task.name: receipt["rows"] for task, receipt in zip(tasks, receipts, strict=True)}}
         failed = {"not_embedded": rows_in - merged}
@@ -67,7 +67,7 @@ def embed_part(task: EmbedTestsTask) -> Receipt:
     return {"rows": len(rows)}
 
 
-def merge(tasks: list[EmbedTestsTask], out: Path) -> int:
+def merge(tasks: list[EmbedTestsTask], out: Path, settings: inference.Settings) -> int:
     """Writes the parts as one table, sorted by uid and part, with one vector a row; returns its number of rows."""
     rows: list[dict[str, Any]] = []
     vectors = []
@@ -78,8 +78,10 @@ def merge(tasks: list[EmbedTestsTask], out: Path) -> int:
             vectors.append(vectors_ND[row["row"]])
     order = sorted(range(len(rows)), key=lambda place: (rows[place]["uid"], rows[place]["part"]))
     table = [{**rows[place], "row": row} for row, place in enumerate(order)]
-    width = np.load(tasks[0].out / f"{tasks[0].name}.npy").shape[1]
-    made = np.stack([vectors[place] for place in order]) if order else np.empty((0, width), dtype=np.float16)
+    if order:
+        made = np.stack([vectors[place] for place in order])
+    else:  # as wide as the scorer's, to stand beside other sets'
+        made = inference.embed([], settings, out.parent / "no_picture", with_text=False).image_ND
     inference.save_vectors(made, out / "image.npy")
     records.write_table(pa.Table.from_pylist(table, schema=TEST_EMBEDDINGS), out / "embeddings.parquet")
     return len(table)
