@@ -138,11 +138,10 @@ def _words(described: Description, loaded: Loaded) -> dict[str, Any]:
     names = described.classnames or loaded.classnames or []
     if loaded.classnames and len(names) != len(loaded.classnames):
         raise ValueError(f"set {described.name}: {len(names)} classnames, but it has {len(loaded.classnames)} classes")
-    if isinstance(described.templates, list):
-        templates = described.templates
-    else:
-        templates = loaded.templates if described.templates == "own" else prompts.imagenet_templates()
-    if not templates or not all(text.count("{}") == 1 for text in templates):
+    chosen: list[str] | None = described.templates
+    if described.templates in ("own", "imagenet"):
+        chosen = loaded.templates if described.templates == "own" else prompts.imagenet_templates()
+    if not chosen or not all(text.count("{}") == 1 for text in chosen):
         raise ValueError(
             f"set {described.name}: its templates are not texts with one {{}} each; name others in set.json"
         )
@@ -150,13 +149,13 @@ def _words(described: Description, loaded: Loaded) -> dict[str, Any]:
     if superclasses is not None:
         _check_superclasses(superclasses, len(names), described.name)
     shift = {"shift_of": described.shift_of, "parent_classes": loaded.parent_classes}
-    return {"classnames": names, "templates": templates, "superclasses": superclasses, **shift}
+    return {"classnames": names, "templates": chosen, "superclasses": superclasses, **shift}
 
 
 def _check_superclasses(superclasses: dict[str, Any], num_classes: int, name: str) -> None:
     of, names = superclasses.get("of"), superclasses.get("names")
-    fits = set(superclasses) == {"names", "of"} and isinstance(of, list) and isinstance(names, list)
-    if not fits or len(of) != num_classes or set(of) != set(range(len(names))):
+    are_lists = set(superclasses) == {"names", "of"} and isinstance(of, list) and isinstance(names, list)
+    if not are_lists or len(of or []) != num_classes or set(of or []) != set(range(len(names or []))):
         raise ValueError(
             f"set {name}: superclasses must be {{names, of}}: `of` has the superclass's number for each of the "
             f"{num_classes} classes, and each superclass has a class"

@@ -1,6 +1,6 @@
 """What a set.json with a family says, and what a loader makes of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class Loaded:
     """
 
     kind: str
-    parts: dict[str, Callable[[], Iterator[Row]]]
+    parts: Mapping[str, Callable[[], Iterator[Row]]]
     classnames: list[str] | None = None
     templates: list[str] | None = None
     superclasses: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""Family image_folder: a folder of pictures for each class; ImageNet's validation part, -V2, -Sketch, -A, -R among them.
+"""Family image_folder: a folder of pictures for each class, as ImageNet's sets and those of its shifts have it.
 
 settings: test, the folder of the test part under path (default: path itself); train, that of the train part (default:
 none); folders, how they are named: wnid (n01440764, ImageNet's), number (0 to 999, ImageNet's labels, as -V2 has it) or

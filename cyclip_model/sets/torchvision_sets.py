@@ -98,11 +98,10 @@ def _wanted(described: Description, known: _Known) -> list[str]:
 
 
 def _described(name: str, dataset: Any, parts: dict[str, Any], described: Description) -> Loaded:
-    known, superclasses = KNOWN[name], None
-    raw = getattr(dataset, "classes", None) or getattr(dataset, "categories", None)
+    known = KNOWN[name]
+    raw: list[str] = getattr(dataset, "classes", None) or getattr(dataset, "categories", [])
     names = prompts.packaged_names(known.words) if known.has_packaged_names else [_spoken(word, name) for word in raw]
-    if name == "CIFAR100":
-        superclasses = prompts.cifar100_superclasses(list(raw))
+    superclasses = prompts.cifar100_superclasses(raw) if name == "CIFAR100" else None
     templates = prompts.packaged_templates(known.words) if described.templates == "own" else None
     source = prompts.source_of("clip-benchmark", f"class names and templates ({known.words})")
     return Loaded(
@@ -202,9 +201,9 @@ def _row(dataset: Any, index: int) -> Row:
 def _file(dataset: Any, index: int) -> Path:
     """Returns the file of a picture of the sets that open theirs themselves."""
     if hasattr(dataset, "_images"):
-        return Path(dataset._images[index])
+        return Path(str(dataset._images[index]))
     place = Path(dataset.root) / "101_ObjectCategories" / dataset.categories[dataset.y[index]]
-    return place / f"image_{dataset.index[index]:04d}.jpg"
+    return Path(place, f"image_{dataset.index[index]:04d}.jpg")
 
 
 def png(picture: Image.Image) -> bytes:

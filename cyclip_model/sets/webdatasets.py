@@ -98,10 +98,11 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 
     A tar that was cut off between two members has lost its end, two blocks of zeros, and tarfile alone would not say.
     """
-    key, files = "", dict[str, bytes]()
+    key, files, end = "", dict[str, bytes](), 0
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
+                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 if not member.isfile():
                     continue
                 stem, _, suffix = member.name.rpartition("/")[2].partition(".")
@@ -112,11 +113,10 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                 opened = archive.extractfile(member)
                 assert opened is not None
                 key, files[suffix.lower()] = of, opened.read()
-            end = archive.offset
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ValueError(f"{path}: not a whole tar ({error}); copy it again") from None
     with path.open("rb") as raw:
-        raw.seek(max(0, end - tarfile.BLOCKSIZE))
+        raw.seek(end)
         if len(raw.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
             raise ValueError(f"{path}: the tar is cut off; copy it again")
     if files:
