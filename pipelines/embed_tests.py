@@ -47,7 +47,7 @@ def main(benchmark: Path, scorer: Path, embeddings: Path, provenance: Path) -> N
             EmbedTestsTask(name=part.stem, part=part, out=parts, work=work, settings=settings)
             for part in sorted((benchmark / "test").glob("*.parquet"))
         ]
-        if not tasks and not (benchmark / _HASHES).is_file():
+        if not tasks and not (benchmark / _HASHES).is_file():  # a set of texts, or an absent one, has none
             raise FileNotFoundError(f"{benchmark}/test: no test part there; `dvc repro benchmarks` makes them")
         receipts = run_tasks(f"embed_tests {embeddings.name}", tasks, embed_part, this.scratch / "receipts", runner)
         merged = merge(tasks, width_of(scorer), this.scratch / "out")
