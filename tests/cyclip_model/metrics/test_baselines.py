@@ -50,3 +50,9 @@ def test_a_share_has_its_binomial_standard_error() -> None:
     assert baselines.share(0.2, 64, 0.1)["standard_error"] == 0.05
     assert baselines.share(1.0, 64)["standard_error"] == 0.0
     assert baselines.share(0.0, 0)["standard_error"] is None
+
+
+def test_chance_of_recall_from_counts_is_that_of_the_matrix() -> None:
+    relevant = np.random.default_rng(1).random((50, 9)) < 0.3
+    for k in (1, 5, 20):
+        assert baselines.chance_from_counts(relevant.sum(axis=1), 9, k) == baselines.chance_recall(relevant, k)

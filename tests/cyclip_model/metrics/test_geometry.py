@@ -48,3 +48,25 @@ def test_the_gaps_are_cyclips_terms_over_n() -> None:
     cross = sum((image[j] @ text[k] - image[k] @ text[j]) ** 2 for j in range(9) for k in range(9))
     assert geometry.in_modal_gap(image, text) == pytest.approx(in_modal / 81)
     assert geometry.cross_modal_gap(image, text) == pytest.approx(cross / 81)
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 4, 9, 30])
+def test_blocks_move_nothing_but_the_rounding(chunk_rows: int) -> None:
+    rng = np.random.default_rng(0)
+    image, text = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in rng.normal(size=(2, 9, 4)))
+    for name in ("uniformity", "in_modal_gap", "cross_modal_gap"):
+        taken = getattr(geometry, name)
+        assert taken(image, text, chunk_rows=chunk_rows) == pytest.approx(taken(image, text), rel=1e-12)
+    label_N = rng.integers(0, 5, 9)
+    for taken in (geometry.label_alignment, geometry.label_uniformity):
+        found = taken(image, text[:5], label_N, chunk_rows=chunk_rows)
+        assert found == pytest.approx(taken(image, text[:5], label_N), rel=1e-12)
+
+
+def test_uniformity_and_the_labels_forms_by_plain_loops() -> None:
+    rng = np.random.default_rng(1)
+    image, text = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in rng.normal(size=(2, 6, 4)))
+    pairs = [math.exp(-2 * math.dist(image[j], text[k]) ** 2) for j in range(6) for k in range(6) if j != k]
+    assert geometry.uniformity(image, text, chunk_rows=4) == pytest.approx(math.log(sum(pairs) / 30))
+    others = [math.exp(-(image[j] @ text[k])) for j in range(6) for k in range(3) if k != j % 3]
+    assert geometry.label_uniformity(image, text[:3], np.arange(6) % 3) == pytest.approx(math.log(sum(others) / 12))

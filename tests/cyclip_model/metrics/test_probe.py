@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from cyclip_model.metrics import probe
 from cyclip_model.metrics.zeroshot import Floats, Ints
@@ -47,3 +48,37 @@ def test_any_batch_size_fits(batch_size: int) -> None:
     config = probe.ProbeConfig(learning_rate=0.05, weight_decay=0.0, epochs=1, batch_size=batch_size, seed=0)
     weight, _ = probe.fit(*blobs(0), 3, config)
     assert np.isfinite(weight).all()
+
+
+def test_a_plain_loop_learns_the_same_layer() -> None:
+    feature_NF, label_N = blobs(0)
+    config = probe.ProbeConfig(learning_rate=0.05, weight_decay=0.3, epochs=3, batch_size=16, seed=5)
+    layer = torch.nn.Linear(3, 3)
+    torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    adamw = [
+        torch.optim.AdamW([layer.weight], lr=0.05, weight_decay=0.3, fused=False, foreach=False),
+        torch.optim.AdamW([layer.bias], lr=0.05, weight_decay=0.0, fused=False, foreach=False),
+    ]
+    generator, step, num_steps = torch.Generator().manual_seed(5), 0, 3 * 8
+    for _ in range(3):
+        for rows in torch.randperm(120, generator=generator).split(16):
+            for optimiser in adamw:
+                optimiser.param_groups[0]["lr"] = 0.05 * (1 + np.cos(np.pi * step / num_steps)) / 2
+                optimiser.zero_grad()
+            output_BC = layer(torch.from_numpy(feature_NF[rows]).float())
+            torch.nn.functional.cross_entropy(output_BC, torch.from_numpy(label_N[rows])).backward()
+            for optimiser in adamw:
+                optimiser.step()
+            step += 1
+    weight_CF, bias_C = probe.fit(feature_NF, label_N, 3, config)
+    np.testing.assert_allclose(weight_CF, layer.weight.detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(bias_C, layer.bias.detach().numpy(), atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_a_gpu_learns_the_same_layer() -> None:
+    for ours, theirs in zip(
+        probe.fit(*blobs(0), 3, CONFIG), probe.fit(*blobs(0), 3, CONFIG, device="cuda"), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
