@@ -34,6 +34,7 @@ def test_blocks_are_the_product() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU that torch can use")
 def test_a_gpu_makes_the_same_blocks() -> None:
     rng = np.random.default_rng(0)
     a_ND, b_MD = rng.normal(size=(50, 8)), rng.normal(size=(20, 8))

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
@@ -66,6 +67,7 @@ def test_the_vote_is_its_definition(rows: list[list[int]], k: int) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU that torch can use")
 def test_a_gpu_finds_the_same() -> None:
     rng = np.random.default_rng(0)
     arrays = normalise(rng.normal(size=(40, 8))), normalise(rng.normal(size=(200, 8)))

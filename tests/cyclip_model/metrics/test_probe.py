@@ -77,6 +77,7 @@ def test_a_plain_loop_learns_the_same_layer() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU that torch can use")
 def test_a_gpu_learns_the_same_layer() -> None:
     for ours, theirs in zip(
         probe.fit(*blobs(0), 3, CONFIG), probe.fit(*blobs(0), 3, CONFIG, device="cuda"), strict=True

@@ -138,6 +138,7 @@ def test_recall_is_that_of_clip_benchmark() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU that torch can use")
 def test_a_gpu_says_the_same() -> None:
     rng = np.random.default_rng(0)
     arrays = normalise(rng.normal(size=(60, 8))), normalise(rng.normal(size=(40, 8)))

@@ -144,6 +144,7 @@ class Precomputed(torch.nn.Module):
         return image_BD
 
 
+@pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning:clip_benchmark")
 @pytest.mark.parametrize("num_classes", [3, 7, 40])
 def test_top_k_and_balanced_accuracy_are_those_of_three_libraries(num_classes: int) -> None:
     query_ND, class_CD, label_N = made(300, num_classes)
@@ -178,6 +179,7 @@ def test_top_10_of_nine_classes_is_every_row_where_the_reference_crashes() -> No
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU that torch can use")
 def test_a_gpu_says_the_same() -> None:
     args = made(300, 40)
     ours, theirs = zeroshot.classify(*args), zeroshot.classify(*args, device="cuda", chunk_rows=100)
