@@ -1,4 +1,4 @@
-"""CLIP_benchmark's layout, and what is wrong with damaged shards."""
+"""Family clip_benchmark (webdatasets): CLIP_benchmark's layout, and what is wrong with damaged shards."""
 
 import json
 from pathlib import Path
