@@ -19,7 +19,7 @@ from cyclip_model.compare import CompareConfig
 from cyclip_model.evaluate import PREDICTIONS
 from cyclip_model.reporting import families, report
 from cyclip_model.reporting.resampled import BootstrapConfig
-from cyclip_model.reporting.results import Cell, Table, csv_text, read
+from cyclip_model.reporting.results import csv_text, read
 from lineage import digests
 
 SECTION = {"confidence": 0.95, "bootstrap": {"rounds": 200, "seed": 0}, "num_pictures": 2}
@@ -204,45 +204,6 @@ def test_what_was_not_measured_is_a_dash(project: Path) -> None:
     assert (
         "| emoji | Naming, names, top-1 | known emoji, new artist | 25.0 ± 7.1 | – |" in (out / "report.md").read_text()
     )
-
-
-@pytest.mark.parametrize(
-    ("metric", "spelled"),
-    [
-        ("top_1", "top-1"),
-        ("recall_10", "R@10"),
-        ("k_3", "k = 3"),
-        ("fine_top_1", "fine top-1"),
-        ("in_modal_gap", "in modal gap"),
-    ],
-)
-def test_metrics_in_the_fields_own_words(metric: str, spelled: str) -> None:
-    assert families.metric_words(metric) == spelled
-
-
-@pytest.mark.parametrize(
-    ("number", "share", "shown"),
-    [
-        (0.2084, True, "20.8"),
-        (0.00069, True, "0.07"),
-        (0.0, True, "0.0"),
-        (None, True, ""),
-        (-3.0104, False, "-3.010"),
-    ],
-)
-def test_numbers_are_spelled(number: float | None, share: bool, shown: str) -> None:
-    assert report.spelled(number, share) == shown
-
-
-def test_rows_of_a_section_are_in_natural_order() -> None:
-    cell = {"clip": Cell(by_seed={0: 0.5}, chances=[], majority=None, n=4)}
-    keys = [("emoji", "retrieval", part, "all", f"recall_{k}") for part in ("novel", "seen") for k in (10, 5, 1)]
-    table = Table(objectives=["clip"], seeds=[0], cells=dict.fromkeys(keys, cell), models={"clip": {}})
-    rows = report.content(table, 0.95)["families"][0]["sections"][0]["rows"]
-    assert [(row["turn"][2], row["metric"]) for row in rows] == [
-        *(("seen", f"R@{k}") for k in (1, 5, 10)),
-        *(("novel", f"R@{k}") for k in (1, 5, 10)),
-    ]
 
 
 def test_what_training_measured_is_shown_after_the_tests(project: Path) -> None:

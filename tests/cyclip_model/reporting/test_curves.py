@@ -44,7 +44,7 @@ def test_robustness_is_drawn_in_logits_with_percentages_at_the_ticks() -> None:
     figure = curves.robust(made)
     assert figure is not None
     (axes,) = figure.axes
-    assert drawn(axes)[0] == [(0.0, pytest.approx(np.log(0.25), abs=1e-6))]
+    assert drawn(axes)[0][0] == pytest.approx((0.0, np.log(0.25)), abs=1e-6)
     ticks = {text.get_text(): place for place, text in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)}
     assert ticks["50"] == 0
     assert ticks["80"] == pytest.approx(np.log(4))

@@ -25,7 +25,7 @@ def test_the_interval_agrees_with_scipys() -> None:
     )
     table = Table(objectives=["clip", "cyclip"], seeds=[0])
     one = against_first(table, given, [KEY], 0.95, CONFIG)[KEY, "cyclip"]
-    gaps = mine.astype(float) - base
+    gaps = mine.astype(np.float64) - base.astype(np.float64)
     other = bootstrap((gaps,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(2))
     assert one.difference == pytest.approx(gaps.mean())
     assert (one.low, one.high) == pytest.approx(tuple(other.confidence_interval), abs=0.01)
