@@ -9,7 +9,7 @@ from cyclip_model.reporting import families
 from cyclip_model.reporting.results import Key, Table
 from lineage import files
 
-_PATH = Path(__file__).parent / "published.json"
+_PATH = Path(__file__).parent / "templates" / "published.json"
 _ALIASES = {"imagenet1k": "imagenet", "mscoco": "coco", "mscococaptions": "coco", "stanfordcars": "cars"}
 
 

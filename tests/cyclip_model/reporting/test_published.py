@@ -8,7 +8,7 @@ import pytest
 from cyclip_model.reporting import published
 from cyclip_model.reporting.results import Cell, Table
 
-FILE = Path(published.__file__).parent / "published.json"
+FILE = Path(published.__file__).parent / "templates" / "published.json"
 
 
 def table(name: str, protocol: str, variant: str, metric: str) -> Table:
