@@ -1,6 +1,6 @@
 """Predictions of all models, question by question: at which rank each stands with the truth, row by row."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,12 +83,14 @@ def _questions(table: pa.Table) -> Iterator[tuple[Asked, Answers]]:
         yield key, Answers(uids=texts[0], labels=texts[1], predictions=texts[2], ranks=ranks)
 
 
-def hits(seeds: Mapping[int, Answers], k: int) -> tuple[Texts, npt.NDArray[np.float64]]:
-    """((U,) uids, (U,) share of hits among the first k): seeds averaged, and the rows of one picture likewise.
+def hits(seeds: Mapping[int, Answers], ks: Sequence[int]) -> dict[int, npt.NDArray[np.float64]]:
+    """k -> (U,) share of hits among the first k, by picture in the order of uid; seeds averaged.
 
-    Captions of one picture are no independent rows, so a picture is the unit that is drawn again.
+    Captions of one picture are no independent rows, so their hits are averaged too: a picture is what is drawn anew.
     """
     first = next(iter(seeds.values()))
-    hit_N = np.mean([one.ranks < k for one in seeds.values()], axis=0)
-    uids, row_N, count_U = np.unique(first.uids.astype(str), return_inverse=True, return_counts=True)
-    return uids.astype(object), np.bincount(row_N, weights=hit_N) / count_U
+    turn_U = np.flatnonzero(np.r_[True, first.uids[1:] != first.uids[:-1]])
+    count_U = np.diff(np.r_[turn_U, len(first.uids)])
+    return {
+        k: np.add.reduceat(np.mean([one.ranks < k for one in seeds.values()], axis=0), turn_U) / count_U for k in ks
+    }

@@ -1,6 +1,6 @@
 """Small multiples of the report: robustness, consistency, retrieval, the alignment-uniformity plane, training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, log
 from typing import Any
 
@@ -24,7 +24,7 @@ _SUITE_SHIFTS = (
 """(protocol, parts from home to far, variant)"""
 _PLANES = (("pairs", "uniformity_cross"), ("names", "uniformity"))
 """(variant, what stands on the upright axis) of the geometry plots."""
-_HISTORY = (("loss", "training loss"), ("val_loss", "validation loss"), ("val_recall_10", "validation R@10, %"))
+_RECALL = "val_recall_10"
 
 
 def shift(table: Table) -> Figure | None:
@@ -142,23 +142,27 @@ def plane(table: Table) -> Figure | None:
 
 
 def history(table: Table) -> Figure | None:
-    """What training measured after every epoch, a line a seed."""
-    known = {name for seeds in table.histories.values() for epochs in seeds.values() for row in epochs for name in row}
-    shown = [(column, label) for column, label in _HISTORY if column in known]
-    if not shown:
+    """What training measured after every epoch, a line a seed: losses apart, for each objective has its own scale."""
+    known = [name for name in table.objectives if table.histories.get(name)][: style.MAX_PANELS - 1]
+    if not known:
         return None
-    figure, grid = style.panels([label for _, label in shown])
-    for axes, (column, _) in zip(grid, shown, strict=True):
-        scale = 100 if "recall" in column else 1
-        for number, objective in enumerate(table.objectives):
-            for epochs in table.histories.get(objective, {}).values():
-                rows = [row for row in epochs if column in row and "epoch" in row]
-                places, values = [row["epoch"] for row in rows], [scale * row[column] for row in rows]
-                axes.plot(places, values, color=colour(number), linewidth=1.2)
+    figure, grid = style.panels([*(f"{name}: loss" for name in known), "validation R@10, %"])
+    for axes, name in zip(grid, known, strict=False):
+        for epochs in table.histories[name].values():
+            shared: dict[str, Any] = {"color": colour(table.objectives.index(name)), "linewidth": 1.2}
+            axes.plot(*_course(epochs, "loss", 1), **shared)
+            axes.plot(*_course(epochs, "val_loss", 1), linestyle="--", **shared)
+            grid[-1].plot(*_course(epochs, _RECALL, 100), **shared)
+    for axes in grid:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    style.legend(figure, table.objectives)
+    style.legend(figure, table.objectives, ("training", "-"), ("validation", "--"))
     return figure
+
+
+def _course(epochs: Sequence[Mapping[str, float]], column: str, scale: int) -> tuple[list[float], list[float]]:
+    rows = [row for row in epochs if column in row and "epoch" in row]
+    return [row["epoch"] for row in rows], [scale * row[column] for row in rows]
 
 
 def _title(key: Sequence[str]) -> str:

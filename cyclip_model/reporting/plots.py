@@ -44,8 +44,8 @@ _OTHERS = (
     (
         "history",
         curves.history,
-        "Training, epoch by epoch, a line a seed. Losses of different objectives measure different things: compare "
-        "their course, not their height.",
+        "Training, epoch by epoch, a line a seed. Losses of different objectives measure different things: each has an "
+        "axis of its own.",
     ),
 )
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from cyclip_model.metrics.bootstrap import paired
-from cyclip_model.reporting.answers import AllAnswers, hits
+from cyclip_model.reporting.answers import AllAnswers, Asked, hits
 from cyclip_model.reporting.results import Key, Table
 
 _RANKED = re.compile(r"(?:top|recall)_(\d+)")
@@ -54,22 +54,26 @@ def against_first(
     """
     baseline, *others = table.objectives
     found = {}
-    for key in family:
-        ranked = _RANKED.fullmatch(key[4])
-        asked = answers.on_same_rows(_asked(key))
-        if ranked is None or baseline not in asked:
+    for asked, ks in _ranked(family).items():
+        by_objective = answers.on_same_rows(asked)
+        if baseline not in by_objective:
             continue
-        k = int(ranked[1])
-        uids, base_U = hits(asked[baseline], k)
-        for objective in others:
-            if objective in asked:
-                mine_U = hits(asked[objective], k)[1]
-                drawn = paired(mine_U, base_U, rounds=config.rounds, seed=config.seed, confidence=confidence)
+        base = hits(by_objective[baseline], list(ks))
+        for objective in (name for name in others if name in by_objective):
+            mine = hits(by_objective[objective], list(ks))
+            for k, key in ks.items():
+                drawn = paired(mine[k], base[k], rounds=config.rounds, seed=config.seed, confidence=confidence)
                 found[key, objective] = Resampled(
-                    **dict(zip(("difference", "low", "high"), drawn, strict=True)), num_rows=len(uids)
+                    difference=drawn[0], low=drawn[1], high=drawn[2], num_rows=len(base[k])
                 )
     return found
 
 
-def _asked(key: Key) -> tuple[str, str, str, str]:
-    return key[0], key[1], key[2], key[3]
+def _ranked(family: Collection[Key]) -> dict[Asked, dict[int, Key]]:
+    """Question -> k -> the metric that is the share of hits among the first k."""
+    found: dict[Asked, dict[int, Key]] = {}
+    for key in family:
+        ranked = _RANKED.fullmatch(key[4])
+        if ranked:
+            found.setdefault(key[:4], {})[int(ranked[1])] = key
+    return found

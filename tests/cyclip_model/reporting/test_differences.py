@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
 
-from cyclip_model.reporting import differences, findings, plots, report
+from cyclip_model.reporting import differences, findings, plots
 from cyclip_model.reporting.differences import holm, paired
+from cyclip_model.reporting.families import headline_keys
 from cyclip_model.reporting.results import Cell, Key, Table
 from tests.cyclip_model.test_compare import metrics, project, run
 
@@ -36,8 +38,8 @@ def moved(base: dict[int, float], *gaps: float) -> dict[int, float]:
 
 
 def said_of(made: Table) -> list[str]:
-    found = differences.against_first(made, report.headline_keys(made), 0.95)
-    said: list[str] = findings.shown(made, found, 0.95)["findings"]
+    found = differences.against_first(made, headline_keys(made), 0.95)
+    said: list[str] = findings.shown(made, found, {}, 0.95)["findings"]
     return said
 
 
@@ -81,7 +83,7 @@ def test_only_the_headline_is_corrected_and_all_of_it_together() -> None:
         cyclip={key: moved(BASE, 0.01, 0.02, 0.03) for key in base},
         xclip={key: moved(BASE, 0.1, 0.101, 0.102) for key in base},
     )
-    found = differences.against_first(made, report.headline_keys(made), 0.95)
+    found = differences.against_first(made, headline_keys(made), 0.95)
     assert len(found) == 6
     assert {one.p_holm for one in found if one.key == ALIGNMENT} == {None}
     (sharp,) = [one for one in found if one.key == TOP_1 and one.objective == "xclip"]
@@ -107,10 +109,10 @@ def test_gain_loss_and_neither_are_said_of_each_objective() -> None:
 def test_one_seed_claims_nothing_and_draws_no_differences() -> None:
     made = table(clip={TOP_1: {0: 0.1}}, cyclip={TOP_1: {0: 0.9}})
     assert said_of(made) == [findings.ONE_SEED]
-    found = differences.against_first(made, report.headline_keys(made), 0.95)
+    found = differences.against_first(made, headline_keys(made), 0.95)
     assert found[0].mean == pytest.approx(0.8)
     assert (found[0].p, found[0].p_holm, found[0].low) == (None, None, None)
-    assert "differences" not in plots.draw(made, found, 0.95)
+    assert "differences" not in plots.draw(made, found, {}, 0.95)
 
 
 def test_one_objective_is_compared_with_nothing() -> None:
@@ -123,7 +125,9 @@ def test_the_report_has_them_as_text_table_plot_and_csv(project: Path) -> None:
     out = run("report")
     text, page = (out / "report.md").read_text(), (out / "index.html").read_text()
     assert "- cyclip against clip, 10 headline metrics, 2 seeds: no difference shown" in text
-    assert "| Naming, top-1 | known emoji, new artist | +10.1 \\[8.8, 11.4\\], p 0.063 |" in text
+    start = "| emoji | Naming, top-1 | known emoji, new artist | "
+    said = text[text.index(start) + len(start) :].splitlines()[0]
+    assert re.fullmatch(r"\+10\.1 \\\[8\.8, 11\.4\\\], p 0\.063, rows \\\[-\d\d\.0, \d\d\.0\\\] \|", said)
     assert "+10.1 [8.8, 11.4]" in page
     assert "![differences](differences.svg)" in text
     lines = (out / "differences.csv").read_text().splitlines()
@@ -131,4 +135,4 @@ def test_the_report_has_them_as_text_table_plot_and_csv(project: Path) -> None:
     (line,) = [line for line in lines if line.startswith("emoji,naming,twemoji,names,top_1,")]
     assert line.startswith("emoji,naming,twemoji,names,top_1,cyclip,clip,2,0.101,")
     (other,) = [line for line in lines if line.startswith("emoji,naming,seen,names,top_1,")]
-    assert other.endswith(","), "not of the headline: no corrected p"
+    assert other.endswith(",,,,"), "not of the headline: no corrected p; no predictions: no rows drawn"
