@@ -53,7 +53,7 @@ def metrics(value: float) -> dict[str, Any]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    content = {"objectives": ["clip", "cyclip"], "seeds": [0, 1], "compare": SECTION}
+    content = {"objectives": ["clip", "cyclip"], "seeds": [0, 1], "sets": ["emoji"], "compare": SECTION}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     for name, value in VALUES.items():
         (tmp_path / "results" / name).mkdir(parents=True)

@@ -27,7 +27,7 @@ def test_the_same_seed_is_the_same_interval() -> None:
 
 def test_equal_answers_have_no_spread_and_a_constant_lead_none_either() -> None:
     assert bootstrap.paired(A, A, rounds=50, seed=0) == (0.0, 0.0, 0.0)
-    assert bootstrap.paired(A + 2, A, rounds=50, seed=0) == pytest.approx((2.0, 2.0, 2.0))
+    assert bootstrap.paired((A + 2).astype(np.float64), A, rounds=50, seed=0) == pytest.approx((2.0, 2.0, 2.0))
 
 
 def test_more_confidence_is_a_wider_interval() -> None:

@@ -12,7 +12,7 @@ def test_models_on_a_line_are_no_more_robust_than_foretold() -> None:
     base_M = np.array([0.2, 0.5, 0.8])
     shifted_M = expit(0.9 * logit(base_M) - 0.4)
     slope, intercept = shift.fit(base_M, shifted_M)
-    assert (slope, intercept) == (pytest.approx(0.9), pytest.approx(-0.4))
+    assert [slope, intercept] == pytest.approx([0.9, -0.4])
     assert shift.effective_robustness(0.5, shifted_M[1], slope, intercept) == pytest.approx(0.0)
     assert shift.effective_robustness(0.5, 0.7, 1.0, 0.0) == pytest.approx(0.2), "0.5 foretells 0.5"
 
