@@ -44,7 +44,7 @@ def shown(answers: AllAnswers, benchmarks: Path, objectives: list[str], num_pict
         by_objective = answers.on_same_rows(asked)
         first = _first(by_objective)
         strips = strips_of(by_objective, objectives, num_pictures)
-        kept = sorted({str(first.uids[row]) for strip in strips for row in strip.rows})
+        kept = sorted({first.uids[row].as_py() for strip in strips for row in strip.rows})
         stored = _stored(benchmarks / asked[0] / "test" / f"{asked[2]}.parquet", kept)
         made = []
         for strip in strips:
@@ -77,28 +77,27 @@ def strips_of(by_objective: Mapping[str, Mapping[int, Answers]], objectives: lis
     seeds they do and then by how far apart the truth stood; what remains equal by uid, which is a digest and so a draw.
     """
     present = [name for name in objectives if name in by_objective]
-    uids = _first(by_objective).uids
     hit = {name: np.mean([one.ranks == 0 for one in by_objective[name].values()], axis=0) for name in present}
     depth = {name: np.mean([np.log1p(one.ranks) for one in by_objective[name].values()], axis=0) for name in present}
-    all_hit = np.stack([hit[name] for name in present])
-    mean_depth = np.mean([depth[name] for name in present], axis=0)
+    all_hit, mean_depth = np.stack([hit[name] for name in present]), np.mean([depth[name] for name in present], axis=0)
+    share = all_hit.mean(axis=0)
+    whose = "every model" if (share == 1).any() else "most models"
     strips = [
-        Strip("missed by every model", _best(all_hit.max(axis=0) == 0, [-mean_depth], uids, limit)),
-        Strip("right by every model", _best(all_hit.min(axis=0) == 1, [], uids, limit)),
+        Strip("missed by every model", _best(share == 0, [-mean_depth], limit)),
+        Strip(f"right by {whose}", _best(share == 1 if whose == "every model" else share > 0.5, [-share], limit)),
     ]
     for base, other in ((present[0], other) for other in present[1:]):
         for right, wrong in ((other, base), (base, other)):
             gap = hit[right] - hit[wrong]
             order = [-gap, depth[right] - depth[wrong]]
-            strips.append(Strip(f"{right} right, {wrong} wrong", _best(gap > 0, order, uids, limit)))
+            strips.append(Strip(f"{right} right, {wrong} wrong", _best(gap > 0, order, limit)))
     return [strip for strip in strips if strip.rows]
 
 
-def _best(
-    is_meant_N: npt.NDArray[np.bool_], keys: list[npt.NDArray[np.float64]], uids: npt.NDArray[np.object_], limit: int
-) -> list[int]:
+def _best(is_meant_N: npt.NDArray[np.bool_], keys: list[npt.NDArray[np.float64]], limit: int) -> list[int]:
+    """Rows that are meant, by the keys and then as they stand, which is by uid."""
     rows = np.flatnonzero(is_meant_N)
-    order = np.lexsort([uids[rows].astype(str), *(key[rows].round(9) for key in reversed(keys))])
+    order = np.lexsort([rows, *(key[rows].round(9) for key in reversed(keys))])
     return [int(row) for row in rows[order[:limit]]]
 
 
@@ -110,20 +109,21 @@ def _picture(
     by_objective: Mapping[str, Mapping[int, Answers]], row: int, stored: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     first = _first(by_objective)
-    uid = str(first.uids[row])
+    uid: str = first.uids[row].as_py()
     of = stored.get(uid, {})
     said: dict[str, list[str]] = {}
     for objective, seeds in by_objective.items():
         said.setdefault(_said(next(iter(seeds.values())), row), []).append(objective)
     answers = [{"text": text, "who": "all" if len(said) == 1 else ", ".join(who)} for text, who in said.items()]
-    label = first.labels[row] or next(iter(of.get("captions") or []), "")
+    label = first.labels[row].as_py() or next(iter(of.get("captions") or []), "")
     return {"uid": uid, "label": label, "answers": answers, "uri": thumbnail(of.get("image") or b"")}
 
 
 def _said(one: Answers, row: int) -> str:
     rank = int(one.ranks[row])
-    if one.predictions[row]:
-        return str(one.predictions[row])
+    said: str = one.predictions[row].as_py()
+    if said:
+        return said
     return "found first" if rank == 0 else f"found at place {rank + 1}"
 
 

@@ -17,9 +17,9 @@ ASKED = ("emoji", "naming", "twemoji", "names")
 
 
 def answers(ranks: list[int], name: str = "pear") -> Answers:
-    labels = np.array(["apple"] * len(ranks), dtype=object)
-    said = np.array(["apple" if rank == 0 else name for rank in ranks], dtype=object)
-    uids = np.array([f"u{row}" for row in range(len(ranks))], dtype=object)
+    labels = pa.array(["apple"] * len(ranks))
+    said = pa.array(["apple" if rank == 0 else name for rank in ranks])
+    uids = pa.array([f"u{row}" for row in range(len(ranks))])
     return Answers(uids=uids, labels=labels, predictions=said, ranks=np.array(ranks))
 
 
@@ -50,11 +50,16 @@ def test_strips_by_hand() -> None:
     }
 
 
+def test_where_no_picture_is_right_by_all_those_right_by_most_are_shown() -> None:
+    models = {name: {0: answers(ranks)} for name, ranks in {"a": [0, 1], "b": [0, 0], "c": [3, 1]}.items()}
+    assert titles(gallery.strips_of(models, list(models), 5))["right by most models"] == [0]
+
+
 def test_what_parts_models_in_more_seeds_comes_first() -> None:
     clip = {0: answers([9, 1]), 1: answers([0, 1])}
     cyclip = {0: answers([0, 0]), 1: answers([0, 0])}
     found = titles(gallery.strips_of({"clip": clip, "cyclip": cyclip}, ["clip", "cyclip"], 1))
-    assert found == {"cyclip right, clip wrong": [1]}
+    assert found["cyclip right, clip wrong"] == [1]
 
 
 def test_the_largest_part_of_the_first_question_is_shown() -> None:
@@ -111,8 +116,8 @@ def test_of_retrieval_the_caption_and_the_place_are_shown(tmp_path: Path) -> Non
     folder.mkdir(parents=True)
     stored = {"uid": ["u0"], "image": [png(Image.new("RGB", (8, 8)))], "captions": [["a dog", "a hound"]]}
     pq.write_table(pa.table(stored), folder / "test.parquet")
-    blank = np.array([""], dtype=object)
-    one = Answers(uids=np.array(["u0"], dtype=object), labels=blank, predictions=blank, ranks=np.array([4]))
+    blank = pa.array([""])
+    one = Answers(uids=pa.array(["u0"]), labels=blank, predictions=blank, ranks=np.array([4]))
     asked = ("coco", "retrieval", "test", "image_to_text")
     (found,) = gallery.shown(AllAnswers(found={asked: {"clip": {0: one}}}), tmp_path, ["clip"], 4)
     (picture,) = found["strips"][0]["pictures"]
