@@ -20,7 +20,9 @@ SIDE_PX = 96
 NUM_COLOURS = 64
 """Of a thumbnail's palette: photographs stay recognisable at a third of the bytes."""
 MAX_BYTES = 1_500_000
-"""Of all thumbnails as they stand in the page: with the plots it stays below 3 MB."""
+"""Of all pictures as they stand in the page: with plots and tables it stays below 3 MB."""
+_MARKUP_BYTES = 400
+"""Of a picture's uid, label and answers in the page, about."""
 
 
 class Strip(NamedTuple):
@@ -31,7 +33,7 @@ class Strip(NamedTuple):
 
 
 def shown(answers: AllAnswers, benchmarks: Path, objectives: list[str], num_pictures: int) -> list[dict[str, Any]]:
-    """What the page shows of every set whose pictures were asked about, until the page is full.
+    """What the page shows of every set whose pictures were asked about; the more sets, the fewer pictures of each.
 
     Args:
         answers: of all models.
@@ -39,23 +41,35 @@ def shown(answers: AllAnswers, benchmarks: Path, objectives: list[str], num_pict
         objectives: the first is what the others are set against.
         num_pictures: in a strip, at most.
     """
-    found, room = [], MAX_BYTES
-    for asked in questions(answers):
+    found: list[dict[str, Any]] = []
+    room, all_asked = MAX_BYTES, questions(answers)
+    for place, asked in enumerate(all_asked):
         by_objective = answers.on_same_rows(asked)
-        first = _first(by_objective)
         strips = strips_of(by_objective, objectives, num_pictures)
-        kept = sorted({first.uids[row].as_py() for strip in strips for row in strip.rows})
+        uids = _first(by_objective).uids
+        kept = sorted({uids[row].as_py() for strip in strips for row in strip.rows})
         stored = _stored(benchmarks / asked[0] / "test" / f"{asked[2]}.parquet", kept)
-        made = []
-        for strip in strips:
-            pictures = [_picture(by_objective, row, stored) for row in strip.rows]
-            room -= sum(len(picture["uri"]) for picture in pictures)
-            made.append({"title": strip.title, "pictures": pictures})
-        if room < 0:
-            break
+        pictures = {row: _picture(by_objective, row, stored) for strip in strips for row in strip.rows}
+        strips = _within(strips, pictures, room // (len(all_asked) - place))
+        room -= _bytes(strips, pictures)
         title = f"{asked[0]}: {heading(asked[1])}, {part_words(asked[2])}, {words(asked[3])}"
-        found.append({"title": title, "strips": made})
+        shown_strips = [{"title": strip.title, "pictures": [pictures[row] for row in strip.rows]} for strip in strips]
+        if shown_strips:
+            found.append({"title": title, "strips": shown_strips})
     return found
+
+
+def _within(strips: list[Strip], pictures: Mapping[int, Mapping[str, Any]], budget: int) -> list[Strip]:
+    """The strips, shortened alike until they fit; none where not even one picture each does."""
+    while strips and _bytes(strips, pictures) > budget:
+        longest = max(len(strip.rows) for strip in strips)
+        shorter = [Strip(strip.title, strip.rows[: longest - 1]) for strip in strips]
+        strips = [strip for strip in shorter if strip.rows]
+    return strips
+
+
+def _bytes(strips: list[Strip], pictures: Mapping[int, Mapping[str, Any]]) -> int:
+    return sum(len(pictures[row]["uri"]) + _MARKUP_BYTES for strip in strips for row in strip.rows)
 
 
 def questions(answers: AllAnswers) -> list[Asked]:

@@ -125,15 +125,20 @@ def test_of_retrieval_the_caption_and_the_place_are_shown(tmp_path: Path) -> Non
     assert picture["answers"] == [{"text": "found at place 5", "who": "all"}]
 
 
-def test_a_full_page_takes_no_more_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("a", "b"):
+def test_more_sets_leave_fewer_pictures_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names, image = ["a", "b"], png(Image.new("RGB", (8, 8)))
+    for name in names:
         (tmp_path / name / "test").mkdir(parents=True)
-        pq.write_table(
-            pa.table({"uid": ["u0"], "image": [png(Image.new("RGB", (8, 8)))]}),
-            tmp_path / name / "test/twemoji.parquet",
-        )
-    given = AllAnswers(found={(name, *ASKED[1:]): {"clip": {0: answers([1])}} for name in ("a", "b")})
-    assert len(gallery.shown(given, tmp_path, ["clip"], 4)) == 2
-    size = len(gallery.thumbnail(png(Image.new("RGB", (8, 8)))))
-    monkeypatch.setattr(gallery, "MAX_BYTES", size)
-    assert len(gallery.shown(given, tmp_path, ["clip"], 4)) == 1
+        pq.write_table(pa.table({"uid": ["u0", "u1"], "image": [image] * 2}), tmp_path / name / "test/twemoji.parquet")
+
+    def numbers(max_bytes: int) -> list[int]:
+        monkeypatch.setattr(gallery, "MAX_BYTES", max_bytes)
+        given = AllAnswers(found={(name, *ASKED[1:]): {"clip": {0: answers([1, 1])}} for name in names})
+        return [len(one["strips"][0]["pictures"]) for one in gallery.shown(given, tmp_path, ["clip"], 4)]
+
+    one = len(gallery.thumbnail(image)) + gallery._MARKUP_BYTES
+    assert numbers(4 * one) == [2, 2]
+    assert numbers(3 * one) == [1, 2], "what one set leaves is the next one's"
+    assert numbers(2 * one) == [1, 1]
+    assert numbers(one) == [1], "half of it is too little for the first"
+    assert numbers(one - 1) == []
