@@ -1,7 +1,7 @@
 """Predictions of all models, question by question: at which rank each stands with the truth, row by row."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,16 @@ Asked = tuple[str, str, str, str]
 """(set, protocol, part, variant)"""
 _COLUMNS = ("set", "protocol", "part", "variant")
 Ints = npt.NDArray[np.int64]
-Texts = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answers:
     """What one model answered to one question, row by row, in the order of uid and label."""
 
-    uids: Texts
+    uids: pa.StringArray
     """(N,) of pictures or sentences; a picture with five captions stands here five times."""
-    labels: Texts
-    predictions: Texts
+    labels: pa.StringArray
+    predictions: pa.StringArray
     ranks: Ints
     """(N,) where the truth stood; 0 is a hit."""
 
@@ -44,7 +43,7 @@ class AllAnswers:
         if first is None:
             return {}
         kept = {
-            objective: {seed: one for seed, one in seeds.items() if np.array_equal(one.uids, first.uids)}
+            objective: {seed: one for seed, one in seeds.items() if one.uids.equals(first.uids)}
             for objective, seeds in by_objective.items()
         }
         return {objective: seeds for objective, seeds in kept.items() if seeds}
@@ -63,8 +62,17 @@ def read(predictions: Path, objectives: list[str], seeds: list[int]) -> AllAnswe
             if not path.is_file():
                 raise FileNotFoundError(f"{path} is missing: `dvc repro evaluate@{path.stem}` makes it")
             for asked, one in _questions(records.read_table(path)):
-                answers.found.setdefault(asked, {}).setdefault(objective, {})[seed] = one
+                by_objective = answers.found.setdefault(asked, {})
+                by_objective.setdefault(objective, {})[seed] = _sharing(one, by_objective)
     return answers
+
+
+def _sharing(one: Answers, by_objective: Mapping[str, Mapping[int, Answers]]) -> Answers:
+    """The same answers, with the first model's uids and labels where they are equal: many models need one copy."""
+    first = next((answers for seeds in by_objective.values() for answers in seeds.values()), None)
+    if first is None or not (one.uids.equals(first.uids) and one.labels.equals(first.labels)):
+        return one
+    return replace(one, uids=first.uids, labels=first.labels)
 
 
 def _questions(table: pa.Table) -> Iterator[tuple[Asked, Answers]]:
@@ -72,15 +80,14 @@ def _questions(table: pa.Table) -> Iterator[tuple[Asked, Answers]]:
     if not table.num_rows:
         return
     order = pc.sort_indices(table, [(name, "ascending") for name in (*_COLUMNS, "uid", "label", "rank")])
-    table = table.take(order).combine_chunks()
     codes = np.stack([table[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in _COLUMNS])
-    turns = np.flatnonzero((np.diff(codes, axis=1) != 0).any(axis=0)) + 1
+    turns = np.flatnonzero((np.diff(codes[:, order.to_numpy()], axis=1) != 0).any(axis=0)) + 1
     for start, stop in zip([0, *turns.tolist()], [*turns.tolist(), table.num_rows], strict=True):
-        cut = table.slice(start, stop - start)
+        cut = table.take(order[start:stop]).combine_chunks()  # a copy: a slice would keep the whole table in memory
         key = tuple(cut[name][0].as_py() for name in _COLUMNS)
-        texts = [np.array(cut[name].to_pylist(), dtype=object) for name in ("uid", "label", "prediction")]
-        ranks = np.asarray(cut["rank"], dtype=np.int64)
-        yield key, Answers(uids=texts[0], labels=texts[1], predictions=texts[2], ranks=ranks)
+        uids, labels, predictions = (cut[name].combine_chunks() for name in ("uid", "label", "prediction"))
+        ranks = np.array(cut["rank"], dtype=np.int64)
+        yield key, Answers(uids=uids, labels=labels, predictions=predictions, ranks=ranks)
 
 
 def hits(seeds: Mapping[int, Answers], ks: Sequence[int]) -> dict[int, npt.NDArray[np.float64]]:
@@ -88,9 +95,9 @@ def hits(seeds: Mapping[int, Answers], ks: Sequence[int]) -> dict[int, npt.NDArr
 
     Captions of one picture are no independent rows, so their hits are averaged too: a picture is what is drawn anew.
     """
-    first = next(iter(seeds.values()))
-    turn_U = np.flatnonzero(np.r_[True, first.uids[1:] != first.uids[:-1]])
-    count_U = np.diff(np.r_[turn_U, len(first.uids)])
+    uids = next(iter(seeds.values())).uids
+    turn_U = np.flatnonzero(np.r_[True, pc.not_equal(uids[1:], uids[:-1]).to_numpy(zero_copy_only=False)])
+    count_U = np.diff(np.r_[turn_U, len(uids)])
     return {
         k: np.add.reduceat(np.mean([one.ranks < k for one in seeds.values()], axis=0), turn_U) / count_U for k in ks
     }

@@ -164,4 +164,10 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["cell"] = lambda text: _MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
+    environment.filters["whole"] = _whole
     return environment
+
+
+def _whole(text: str) -> str:
+    """The text with no line break within top-1 or k = 3."""
+    return text.replace("-", "-\u2060").replace(" = ", "\u00a0=\u00a0")

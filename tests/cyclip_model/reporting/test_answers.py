@@ -28,7 +28,11 @@ def test_questions_are_told_apart_and_rows_stand_in_one_order(tmp_path: Path) ->
     found = answers.read(tmp_path, ["clip"], [0]).found
     assert set(found) == {ASKED, ("coco", "retrieval", "train", "text_to_image")}
     one = found[ASKED]["clip"][0]
-    assert (one.uids.tolist(), one.labels.tolist(), one.ranks.tolist()) == (["a", "a", "b"], ["y", "z", "x"], [9, 0, 3])
+    assert (one.uids.to_pylist(), one.labels.to_pylist(), one.ranks.tolist()) == (
+        ["a", "a", "b"],
+        ["y", "z", "x"],
+        [9, 0, 3],
+    )
 
 
 def test_hits_are_means_over_seeds_and_captions(tmp_path: Path) -> None:

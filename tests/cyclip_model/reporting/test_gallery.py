@@ -17,9 +17,9 @@ ASKED = ("emoji", "naming", "twemoji", "names")
 
 
 def answers(ranks: list[int], name: str = "pear") -> Answers:
-    labels = np.array(["apple"] * len(ranks), dtype=object)
-    said = np.array(["apple" if rank == 0 else name for rank in ranks], dtype=object)
-    uids = np.array([f"u{row}" for row in range(len(ranks))], dtype=object)
+    labels = pa.array(["apple"] * len(ranks))
+    said = pa.array(["apple" if rank == 0 else name for rank in ranks])
+    uids = pa.array([f"u{row}" for row in range(len(ranks))])
     return Answers(uids=uids, labels=labels, predictions=said, ranks=np.array(ranks))
 
 
@@ -50,11 +50,16 @@ def test_strips_by_hand() -> None:
     }
 
 
+def test_where_no_picture_is_right_by_all_those_right_by_most_are_shown() -> None:
+    models = {name: {0: answers(ranks)} for name, ranks in {"a": [0, 1], "b": [0, 0], "c": [3, 1]}.items()}
+    assert titles(gallery.strips_of(models, list(models), 5))["right by most models"] == [0]
+
+
 def test_what_parts_models_in_more_seeds_comes_first() -> None:
     clip = {0: answers([9, 1]), 1: answers([0, 1])}
     cyclip = {0: answers([0, 0]), 1: answers([0, 0])}
     found = titles(gallery.strips_of({"clip": clip, "cyclip": cyclip}, ["clip", "cyclip"], 1))
-    assert found == {"cyclip right, clip wrong": [1]}
+    assert found["cyclip right, clip wrong"] == [1]
 
 
 def test_the_largest_part_of_the_first_question_is_shown() -> None:
@@ -111,8 +116,8 @@ def test_of_retrieval_the_caption_and_the_place_are_shown(tmp_path: Path) -> Non
     folder.mkdir(parents=True)
     stored = {"uid": ["u0"], "image": [png(Image.new("RGB", (8, 8)))], "captions": [["a dog", "a hound"]]}
     pq.write_table(pa.table(stored), folder / "test.parquet")
-    blank = np.array([""], dtype=object)
-    one = Answers(uids=np.array(["u0"], dtype=object), labels=blank, predictions=blank, ranks=np.array([4]))
+    blank = pa.array([""])
+    one = Answers(uids=pa.array(["u0"]), labels=blank, predictions=blank, ranks=np.array([4]))
     asked = ("coco", "retrieval", "test", "image_to_text")
     (found,) = gallery.shown(AllAnswers(found={asked: {"clip": {0: one}}}), tmp_path, ["clip"], 4)
     (picture,) = found["strips"][0]["pictures"]
@@ -120,15 +125,20 @@ def test_of_retrieval_the_caption_and_the_place_are_shown(tmp_path: Path) -> Non
     assert picture["answers"] == [{"text": "found at place 5", "who": "all"}]
 
 
-def test_a_full_page_takes_no_more_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("a", "b"):
+def test_more_sets_leave_fewer_pictures_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names, image = ["a", "b"], png(Image.new("RGB", (8, 8)))
+    for name in names:
         (tmp_path / name / "test").mkdir(parents=True)
-        pq.write_table(
-            pa.table({"uid": ["u0"], "image": [png(Image.new("RGB", (8, 8)))]}),
-            tmp_path / name / "test/twemoji.parquet",
-        )
-    given = AllAnswers(found={(name, *ASKED[1:]): {"clip": {0: answers([1])}} for name in ("a", "b")})
-    assert len(gallery.shown(given, tmp_path, ["clip"], 4)) == 2
-    size = len(gallery.thumbnail(png(Image.new("RGB", (8, 8)))))
-    monkeypatch.setattr(gallery, "MAX_BYTES", size)
-    assert len(gallery.shown(given, tmp_path, ["clip"], 4)) == 1
+        pq.write_table(pa.table({"uid": ["u0", "u1"], "image": [image] * 2}), tmp_path / name / "test/twemoji.parquet")
+
+    def numbers(max_bytes: int) -> list[int]:
+        monkeypatch.setattr(gallery, "MAX_BYTES", max_bytes)
+        given = AllAnswers(found={(name, *ASKED[1:]): {"clip": {0: answers([1, 1])}} for name in names})
+        return [len(one["strips"][0]["pictures"]) for one in gallery.shown(given, tmp_path, ["clip"], 4)]
+
+    one = len(gallery.thumbnail(image)) + gallery._MARKUP_BYTES
+    assert numbers(4 * one) == [2, 2]
+    assert numbers(3 * one) == [1, 2], "what one set leaves is the next one's"
+    assert numbers(2 * one) == [1, 1]
+    assert numbers(one) == [1], "half of it is too little for the first"
+    assert numbers(one - 1) == []

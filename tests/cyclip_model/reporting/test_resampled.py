@@ -1,6 +1,7 @@
 """Differences on rows drawn anew, beside scipy's bootstrap."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.stats import bootstrap
 
@@ -13,7 +14,7 @@ CONFIG = BootstrapConfig(rounds=4000, seed=0)
 
 
 def answers(ranks: list[int]) -> Answers:
-    texts = np.array([f"{row:04d}" for row in range(len(ranks))], dtype=object)
+    texts = pa.array([f"{row:04d}" for row in range(len(ranks))])
     return Answers(uids=texts, labels=texts, predictions=texts, ranks=np.array(ranks))
 
 
