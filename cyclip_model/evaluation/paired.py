@@ -1,5 +1,6 @@
 """Sets of pictures with captions: COCO and Flickr30K with all captions of a picture, and Winoground's twos of twos."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,10 @@ def compose(encoder: Encoder, folder: Path) -> Results:
     """Winoground's text, image and group score (arXiv 2204.03162, section 4.1)."""
     table = stored.columns(folder, PART, "uid", "example", "side", "caption").to_pylist()
     order = sorted(range(len(table)), key=lambda row: (table[row]["example"], table[row]["side"]))
+    for first, second in itertools.zip_longest(order[::2], order[1::2]):
+        sides = [(table[row]["example"], table[row]["side"]) for row in (first, second) if row is not None]
+        if sides != [(sides[0][0], 0), (sides[0][0], 1)]:
+            raise ValueError(f"{folder}: example {sides[0][0]} does not have two pictures: run stage benchmarks again")
     image_ND = encoder.compared(stored.pictures(encoder, folder, PART).features, "image")[order]
     text_ND = encoder.compared(encoder.texts([table[row]["caption"] for row in order]), "text")
     pair_E = np.arange(len(order)).reshape(-1, 2)

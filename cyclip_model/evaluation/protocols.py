@@ -205,11 +205,14 @@ def shape(results: Results, encoded: Encoded, part: str) -> None:
 
 def pair_geometry(image_ND: Floats, text_ND: Floats) -> Metrics:
     """Alignment, uniformity and gaps of N pairs of unit rows."""
-    found = {
-        "alignment": geometry.alignment(image_ND, text_ND),
-        "uniformity_image": geometry.uniformity(image_ND, image_ND),
-        "uniformity_text": geometry.uniformity(text_ND, text_ND),
-        "uniformity_cross": geometry.uniformity(image_ND, text_ND),
+    found = {"alignment": geometry.alignment(image_ND, text_ND)}
+    if len(image_ND) > 1:  # of one pair there is no other
+        found |= {
+            "uniformity_image": geometry.uniformity(image_ND, image_ND),
+            "uniformity_text": geometry.uniformity(text_ND, text_ND),
+            "uniformity_cross": geometry.uniformity(image_ND, text_ND),
+        }
+    found |= {
         "modality_gap": geometry.modality_gap(image_ND, text_ND),
         "in_modal_gap": geometry.in_modal_gap(image_ND, text_ND),
         "cross_modal_gap": geometry.cross_modal_gap(image_ND, text_ND),

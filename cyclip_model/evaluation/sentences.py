@@ -43,6 +43,9 @@ def compare(encoder: Encoder, folder: Path) -> Results:
 
 def classify(encoder: Encoder, folder: Path, described: Mapping[str, Any], config: ProtocolsConfig) -> Results:
     """Accuracy of a linear probe on text features."""
+    if not stored.has_train(described):
+        logger.warning("%s: no train part, so no probe is taken", folder)
+        return Results()
     train, test, names = _texts(folder, TRAIN), _texts(folder, stored.TEST), list(described["classnames"])
     train_MD, test_ND = (encoder.texts(table["sentence"].to_pylist()) for table in (train, test))
     truth_M, truth_N = (np.asarray(table["label"], dtype=np.int64) for table in (train, test))

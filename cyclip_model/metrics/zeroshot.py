@@ -17,12 +17,13 @@ TIE = 1e-6
 """Cosines closer than this are one value: float32 towers cannot tell them apart. A rival that ties counts as ahead."""
 
 
+DIVERGED = "embeddings hold NaN or infinity: the model has diverged, train it again with a smaller learning rate"
+
+
 def normalise(x_ND: Floats) -> Floats:
     """(N, D) float32 rows of length 1; a zero row stays zero, NaN or infinity raises ValueError."""
     if not np.isfinite(x_ND).all():
-        raise ValueError(
-            "embeddings hold NaN or infinity: the model has diverged, train it again with a smaller learning rate"
-        )
+        raise ValueError(DIVERGED)
     length_N1 = np.linalg.norm(x_ND.astype(np.float64), axis=1, keepdims=True)
     return np.asarray(x_ND / np.maximum(length_N1, 1e-12), dtype=np.float32)
 
@@ -48,7 +49,12 @@ def class_embeddings(prompt_PD: Floats, class_P: Ints, num_classes: int) -> Floa
 
 
 def ranks(score_NC: Floats, label_N: Ints) -> Ints:
-    """(N,) how many wrong classes score as high as the true one or higher: 0 is a hit, a tie is none."""
+    """(N,) how many wrong classes score as high as the true one or higher: 0 is a hit, a tie is none.
+
+    Raises ValueError for a score that is no number: nothing would be ahead of it.
+    """
+    if np.isnan(score_NC).any():
+        raise ValueError(DIVERGED)
     row_N = np.arange(len(label_N))
     rival_NC = score_NC >= (score_NC[row_N, label_N] - TIE)[:, None]
     rival_NC[row_N, label_N] = False
@@ -102,6 +108,8 @@ def classify(
     check_labels(label_N, len(class_CD))
     rank_N, predicted_N = np.empty(len(query_ND), dtype=np.int64), np.empty(len(query_ND), dtype=np.int64)
     for rows, score_NC in blocks.products(query_ND, class_CD, chunk_rows=chunk_rows, device=device):
+        if bool(score_NC.isnan().any()):
+            raise ValueError(DIVERGED)
         label_N1 = torch.from_numpy(label_N[rows]).to(device)[:, None]
         rival_NC = score_NC >= score_NC.gather(1, label_N1) - TIE
         rival_NC.scatter_(1, label_N1, False)

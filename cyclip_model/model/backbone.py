@@ -17,14 +17,20 @@ def both(visual: Any, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor]:
     Of a ModifiedResNet these are the last feature map's means, of a transformer its pooled token, of a timm trunk
     what its head is given. A tower of another kind has no projection that we know of: both are its output.
     """
-    if hasattr(visual, "attnpool"):
+    if hasattr(visual, "attnpool") and visual.attnpool is not None:
         return _before(visual, visual.attnpool, pixels_BCHW)
     if hasattr(visual, "trunk"):
         return _after(visual, visual.trunk, pixels_BCHW)
     if getattr(visual, "proj", None) is not None:
         return _unprojected(visual, pixels_BCHW)
-    output_BD = visual(pixels_BCHW)
+    output_BD = _first(visual(pixels_BCHW))
     return output_BD, output_BD
+
+
+def _first(output: Any) -> Tensor:
+    """The pooled output of a tower that gives its tokens beside it, as CoCa's does."""
+    found: Tensor = output[0] if isinstance(output, tuple) else output
+    return found
 
 
 def _before(visual: Any, pool: Any, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,7 +56,7 @@ def _unprojected(visual: Any, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor]:
     projection = visual.proj
     visual.proj = None
     try:
-        pooled_BH = visual(pixels_BCHW)
+        pooled_BH = _first(visual(pixels_BCHW))
     finally:
         visual.proj = projection
     return pooled_BH @ projection, pooled_BH

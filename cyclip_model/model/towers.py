@@ -76,30 +76,57 @@ class Loaded(NamedTuple):
     """Text or list of texts -> int64 tensor (N, context length); longer captions are cut and keep their end token."""
 
 
-def build(model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any], seed: int) -> Loaded:
+def build(
+    model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any], seed: int, where: str = "params.yaml: train.towers"
+) -> Loaded:
     """Freshly initialised towers: weights are a function of (model_cfg, seed), and the global generator is left alone.
 
+    Args:
+        model_cfg: open_clip's, of whatever text tower.
+        preprocess_cfg: open_clip's.
+        seed: of the weights.
+        where: model_cfg stands, for errors.
+
     Raises:
-        ValueError: open_clip does not take model_cfg.
+        ValueError: open_clip does not take model_cfg, or its tokenizer cannot be had here.
     """
-    from open_clip.tokenizer import SimpleTokenizer
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = _clip(model_cfg)
+        model = _clip(model_cfg, where)
     size = model.visual.image_size
     preprocess = image_transform_v2(PreprocessCfg(size=size, **preprocess_cfg), is_train=False)
-    return Loaded(model.eval(), preprocess, SimpleTokenizer(context_length=model.context_length))
+    return Loaded(model.eval(), preprocess, _tokenizer(model_cfg["text_cfg"], model.context_length, where))
 
 
-def _clip(model_cfg: dict[str, Any]) -> CLIP:
-    from open_clip import CLIP
+def _clip(model_cfg: dict[str, Any], where: str) -> CLIP:
+    from open_clip import CLIP, CoCa, CustomTextCLIP
 
+    kinds: dict[str, Any] = dict(model_cfg)
+    is_custom = kinds.pop("custom_text", False) or "hf_model_name" in model_cfg["text_cfg"]
+    made: Any = CoCa if is_custom and "multimodal_cfg" in kinds else CustomTextCLIP if is_custom else CLIP
     try:
-        return CLIP(**model_cfg)
-    except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
-        raise ValueError(f"params.yaml: train.towers: open_clip cannot build these towers: {error}") from error
+        return made(**kinds)  # type: ignore[no-any-return]
+    except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError, OSError) as error:
+        raise ValueError(f"{where}: open_clip cannot build these towers: {error}") from error
+
+
+def _tokenizer(text_cfg: dict[str, Any], context_length: int, where: str) -> SimpleTokenizer:
+    """The tokenizer that open_clip takes for such a text tower: its own BPE, or one of a model hub."""
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+
+    options = text_cfg.get("tokenizer_kwargs") or {}
+    name = text_cfg.get("hf_tokenizer_name")
+    if not name:
+        return SimpleTokenizer(context_length=context_length, **options)
+    try:
+        return HFTokenizer(name, context_length=context_length, **options)
+    except Exception as error:  # whatever client the hub's library uses
+        said = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{where}: its tokenizer {name} cannot be had here ({said}): it lies on a model hub"
+        ) from error
 
 
 def save(model: CLIP, folder: Path, model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any], *, arch: str) -> None:
@@ -128,7 +155,7 @@ def load(folder: Path) -> Loaded:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: {folder} is not a model that train wrote")
     config = files.read_json(folder / HUB_CONFIG)
-    loaded = build(config["model_cfg"], config["preprocess_cfg"], seed=0)
+    loaded = build(config["model_cfg"], config["preprocess_cfg"], 0, str(folder / HUB_CONFIG))
     try:
         loaded.model.load_state_dict(load_file(folder / WEIGHTS))
     except RuntimeError as error:

@@ -124,7 +124,12 @@ def read(results: Path, objectives: list[str], seeds: list[int]) -> tuple[Table,
 def _read_one(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: `dvc repro evaluate@{path.parent.name}` makes it")
-    return files.read_json(path)
+    content = files.read_json(path)
+    if not isinstance(content, dict) or not {"model", "sets"} <= set(content):
+        raise ValueError(
+            f"{path} has no model or no sets: `dvc repro --force evaluate@{path.parent.name}` makes it anew"
+        )
+    return content
 
 
 def _rows(sets: Mapping[str, Any], objective: str, seed: int) -> Iterator[dict[str, Any]]:

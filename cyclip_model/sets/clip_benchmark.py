@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from cyclip_model.sets import wording
-from cyclip_model.sets.entry import PARTS, TEST, Entry, Opened
+from cyclip_model.sets.entry import PARTS, TEST, Entry, Opened, text_of
 from cyclip_model.sets.pictures import Row
 
 KEYS = frozenset(("kind", "superclasses"))
@@ -53,13 +53,13 @@ def load(entry: Entry) -> Opened:
 
 def _kind(folder: Path) -> str:
     path = folder / "dataset_type.txt"
-    return path.read_text(encoding="utf-8").strip().lower() if path.is_file() else "classification"
+    return text_of(path).strip().lower() if path.is_file() else "classification"
 
 
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: it belongs to CLIP_benchmark's layout")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = text_of(path).splitlines()
     while lines and not lines[-1].strip():
         lines.pop()
     for number, line in enumerate(lines):

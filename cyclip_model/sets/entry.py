@@ -100,6 +100,18 @@ class Opened:
     """Where names and templates come from, beside the entry's own sources."""
 
 
+def text_of(path: Path) -> str:
+    """A text file.
+
+    Raises:
+        ValueError: it is not UTF-8; names it.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+
+
 def has_family(source: Path) -> bool:
     """Whether set.json names a family: without one it is the emoji suite's."""
     path = source / DESCRIPTION

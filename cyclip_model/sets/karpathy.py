@@ -58,12 +58,13 @@ def _read(path: Path) -> list[dict[str, Any]]:
         try:
             if image["split"] != TEST:
                 continue
-            captions = [str(sentence["raw"]).strip() for sentence in image["sentences"]]
-            found.append({"file": str(Path(image.get("filepath", ""), image["filename"])), "captions": captions})
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path}: image {number}: {error} is missing") from None
-        if not captions or not all(captions):
+            captions = [sentence["raw"] for sentence in image["sentences"]]
+            place = Path(image.get("filepath", ""), image["filename"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: image {number}: {error} is missing or wrong") from None
+        if not captions or not all(isinstance(caption, str) and caption.strip() for caption in captions):
             raise ValueError(f"{path}: image {number}: a caption is missing")
+        found.append({"file": str(place), "captions": [caption.strip() for caption in captions]})
     if not found:
         raise ValueError(f"{path}: no image of split test")
     return found

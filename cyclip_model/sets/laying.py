@@ -178,7 +178,7 @@ def _write(rows: Iterable[Row], schema: pa.Schema, path: Path) -> int:
 def check_classes(entry: Entry, content: Mapping[str, Any]) -> None:
     """Raises ValueError when a set's class names, templates or numbers of classes cannot be right."""
     names, parents = content["classnames"], content["parent_classes"]
-    if not names or not all(names):
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError(f"{entry.folder}: a class has no name")
     if parents is not None and len(parents) != len(names):
         raise ValueError(f"{entry.folder}: {len(names)} classes, but {len(parents)} numbers in the parent set")

@@ -52,7 +52,7 @@ def _there(path: Path, how: str) -> Path:
 
 def _fields(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
-        with path.open(encoding="utf-8", newline="\n") as file:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
             for number, line in enumerate(file, start=1):
                 yield number, line.rstrip("\r\n").split("\t")
     except UnicodeDecodeError:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cyclip_model.sets.entry import TEST, Entry, Opened
+from cyclip_model.sets.entry import TEST, Entry, Opened, text_of
 from cyclip_model.sets.pictures import Row
 
 HOW = "accept its terms at huggingface.co/datasets/facebook/winoground and lay down examples.jsonl and images/"
@@ -26,7 +26,10 @@ def load(entry: Entry) -> Opened:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {HOW}")
     examples = [_example(path, number, line) for number, line in enumerate(_lines(path), start=1)]
-    for example in examples:
+    lines: dict[int, int] = {}
+    for number, example in enumerate(examples, start=1):
+        if (first := lines.setdefault(example["example"], number)) != number:
+            raise ValueError(f"{path}: line {number} has the id of line {first}: {example['example']}")
         for side in SIDES:
             if not example["paths"][side].is_file():
                 raise FileNotFoundError(f"{example['paths'][side]} is missing: {path.name} has captions of it")
@@ -34,18 +37,20 @@ def load(entry: Entry) -> Opened:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line for line in text_of(path).split("\n") if line.strip()]
 
 
 def _example(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         content = json.loads(line)
         paths = [_picture(path.parent / "images", str(content[f"image_{side}"])) for side in SIDES]
-        captions = [str(content[f"caption_{side}"]) for side in SIDES]
+        captions = [content[f"caption_{side}"] for side in SIDES]
+        if not all(isinstance(caption, str) and caption.strip() for caption in captions):
+            raise TypeError("a caption")
         found = {"example": int(content["id"]), "tag": str(content.get("tag", ""))}
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: line {number} is not JSON ({error})") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: line {number}: {error} is missing or wrong") from None
     return {**found, "paths": paths, "captions": captions}
 

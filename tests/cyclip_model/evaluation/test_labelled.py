@@ -127,3 +127,44 @@ def test_cross_entropy_is_the_one_of_the_distributions(tmp_path: Path) -> None:
     hit = hits(np.array(score), test.truth)
     said = run(headed, folder).metrics["scores"]["test"]["cross_entropy"]["top_1"]["value"]
     assert said == pytest.approx(hit, abs=1e-6)
+
+
+def test_a_parent_of_some_classes_is_asked_by_their_numbers(encoder: Encoder, tmp_path: Path) -> None:
+    names = kinds_of_sets.CLASSES
+    numbers = [0, 2, 4, 6, 8, 10]
+    parent = kinds_of_sets.write_labelled(tmp_path / "toys", train=False, parent_classes=numbers)
+    shifted = kinds_of_sets.write_labelled(
+        tmp_path / "toys_r", names[1:3], train=False, test_vendor="line", shift_of="toys", parent_classes=[2, 4]
+    )
+    said = run(encoder, shifted).metrics["shift"]["test"]["toys"]["parent_top_1"]
+    whole, class_CD = labelled.read(encoder, parent, "test"), labelled.classifier(encoder, kinds.description(parent))
+    rows = np.isin(whole.truth, [1, 2])
+    right = np.array([1, 2])[(whole.images[rows] @ class_CD[1:3].T).argmax(1)] == whole.truth[rows]
+    assert said["value"] == pytest.approx(right.mean(), abs=1e-6)
+    beyond = kinds_of_sets.write_labelled(
+        tmp_path / "toys_b", names[:2], train=False, shift_of="toys", parent_classes=[2, 5]
+    )
+    with pytest.raises(ValueError, match="its parent toys has no class with number 5"):
+        run(encoder, beyond)
+    other = kinds_of_sets.write_labelled(tmp_path / "toys_o", names[:2], train=False, shift_of="toys")
+    with pytest.raises(ValueError, match="whose classes are others"):
+        run(encoder, other)
+
+
+def test_two_classes_of_one_name_are_answered_as_arg_max_does(encoder: Encoder, tmp_path: Path) -> None:
+    assert labelled.later_namesakes(["missile", "cat", "missile", "missile"]).tolist() == [2, 0, 1, 0]
+    names = ["red ball", "green box", "red ball"]
+    folder = kinds_of_sets.write_labelled(tmp_path / "toys", names, train=False)
+    results = run(encoder, folder)
+    table = labelled.read(encoder, folder, "test")
+    score = table.images.astype(np.float64) @ labelled.classifier(encoder, kinds.description(folder)).T
+    ranks = {row["uid"]: row["rank"] for row in results.predictions}
+    assert results.metrics["zero_shot"]["test"]["prompt"]["top_1"]["value"] == pytest.approx(
+        (score.argmax(1) == table.truth).mean(), abs=1e-6
+    )
+    assert len(ranks) == 2, "the two red balls are one picture"
+
+
+def test_one_class_has_no_uniformity(encoder: Encoder, tmp_path: Path) -> None:
+    found = run(encoder, kinds_of_sets.write_labelled(tmp_path / "toys", ["red ball"], train=False)).metrics
+    assert set(found["geometry"]["test"]["names"]) == {"alignment", "modality_gap"}

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from cyclip_model.evaluation import kinds, paired, stored
 from cyclip_model.evaluation.encoder import Encoder
 from cyclip_model.model import towers
+from lineage import records
 from tests.cyclip_model import kinds_of_sets, small_set
 
 
@@ -55,3 +57,22 @@ def test_winoground_is_counted_as_its_paper_does(encoder: Encoder, tmp_path: Pat
     assert said == pytest.approx([np.mean(text), np.mean(image), group.mean()], abs=1e-6)
     assert found["group"]["chance"] == pytest.approx(1 / 6, abs=1e-6)
     assert found["group"]["n"] == 3
+
+
+def test_an_example_without_both_pictures_is_refused(encoder: Encoder, tmp_path: Path) -> None:
+    folder = kinds_of_sets.write_twos(tmp_path / "winoground")
+    path = folder / "test/test.parquet"
+    table = records.read_table(path)
+    lost = [not (row["example"] == 1 and row["side"] == 0) for row in table.to_pylist()]
+    records.write_table(table.filter(pa.array(lost)), path)
+    with pytest.raises(ValueError, match="example 1 does not have two pictures"):
+        paired.compose(encoder, folder)
+
+
+def test_one_pair_has_no_uniformity(encoder: Encoder, tmp_path: Path) -> None:
+    folder = kinds_of_sets.write_captioned(tmp_path / "coco")
+    path = folder / "test/test.parquet"
+    records.write_table(records.read_table(path).slice(0, 1), path)
+    found = paired.retrieve(encoder, folder, small_set.PROTOCOLS).metrics
+    assert "uniformity_image" not in found["geometry"]["test"]["pairs"]
+    assert found["retrieval"]["test"]["text_to_image"]["recall_1"]["value"] == 1.0

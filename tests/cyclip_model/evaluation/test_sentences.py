@@ -52,3 +52,21 @@ def test_a_probe_on_sentences_answers_each(encoder: Encoder, tmp_path: Path) -> 
     answers = [row for row in results.predictions if row["protocol"] == "sentences"]
     assert found["value"] == np.mean([row["label"] == row["prediction"] for row in answers])
     assert {row["label"] for row in answers} == {"negative", "positive"}
+
+
+def test_without_a_train_part_there_is_no_probe(
+    encoder: Encoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = kinds_of_sets.write_sentences(tmp_path / "sst2")
+    kinds_of_sets.describe(folder, "sentences", {"test": 4}, classnames=["negative", "positive"])
+    with caplog.at_level("WARNING", logger="clipline"):
+        assert run(encoder, folder).metrics == {}
+    assert "no train part" in caplog.text
+
+
+def test_a_diverged_text_tower_is_told_and_gets_no_hundred_percent(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "texts", lambda lines: np.full((len(lines), 4), np.nan, dtype=np.float32))
+    with pytest.raises(ValueError, match="the model has diverged"):
+        run(encoder, kinds_of_sets.write_sentences(tmp_path / "sst2"))

@@ -39,3 +39,8 @@ def test_random_cosines_reach_the_known_chance() -> None:
 def test_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="two pictures and two captions"):
         winoground.scores(np.zeros((3, 2, 3)))
+
+
+def test_what_a_float32_tower_cannot_tell_apart_is_a_tie() -> None:
+    cosine_E22 = np.array([[[0.5 + 1e-8, 0.5], [0.5, 0.5 + 1e-8]]])
+    assert [bool(each[0]) for each in winoground.scores(cosine_E22)] == [False, False, False]

@@ -185,3 +185,10 @@ def test_a_gpu_says_the_same() -> None:
     ours, theirs = zeroshot.classify(*args), zeroshot.classify(*args, device="cuda", chunk_rows=100)
     assert ours.rank_N.tolist() == theirs.rank_N.tolist()
     assert ours.predicted_N.tolist() == theirs.predicted_N.tolist()
+
+
+def test_a_score_that_is_no_number_is_no_hit() -> None:
+    with pytest.raises(ValueError, match="diverged"):
+        zeroshot.ranks(np.full((2, 3), np.nan), np.array([0, 1]))
+    with pytest.raises(ValueError, match="diverged"):
+        zeroshot.classify(np.full((2, 4), np.nan), np.ones((3, 4)), np.array([0, 1]))

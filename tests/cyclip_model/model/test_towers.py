@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cyclip_model.model import towers
+from cyclip_model.model import backbone, towers
 from cyclip_model.model.towers import PreprocessConfig, TowersConfig
 
 Section = Callable[..., dict[str, Any]]
@@ -144,3 +144,36 @@ def test_settings_out_of_range_are_refused(train_section: Section) -> None:
         TowersConfig(**{**section["towers"], "arch": "../x"})
     with pytest.raises(ValueError, match="three numbers each"):
         PreprocessConfig(**{**section["preprocess"], "std": [0.5]})
+
+
+def test_a_text_tower_of_another_kind_is_built_as_open_clip_does(tmp_path: Path) -> None:
+    vision = {"layers": 1, "width": 32, "head_width": 16, "patch_size": 16, "image_size": 32}
+    text = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    coca = {
+        "vision_cfg": {**vision, "attentional_pool": True, "attn_pooler_heads": 4, "output_tokens": True},
+        "text_cfg": {**text, "embed_cls": True, "output_tokens": True},
+        "multimodal_cfg": {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
+    preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
+    for name, config in {"siglip": {"vision_cfg": vision, "text_cfg": text}, "coca": coca}.items():
+        model_cfg = {"embed_dim": 16, "custom_text": True, **config}
+        made = towers.build(model_cfg, preprocess, seed=0)
+        towers.save(made.model, tmp_path / name, model_cfg, preprocess, arch=name)
+        loaded = towers.load(tmp_path / name)
+        tokens, pixels = loaded.tokenizer(["a red ball"]), torch.zeros(2, 3, 32, 32)
+        with torch.inference_mode():
+            assert torch.equal(loaded.model.encode_text(tokens), made.model.encode_text(tokens))
+            assert torch.equal(backbone.both(loaded.model.visual, pixels)[0], loaded.model.encode_image(pixels))
+
+
+def test_a_tokenizer_that_lies_on_a_hub_is_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    model_cfg = {
+        "embed_dim": 16,
+        "vision_cfg": {"layers": 1, "width": 32, "head_width": 16, "patch_size": 16, "image_size": 32},
+        "text_cfg": {"context_length": 12, "vocab_size": 100, "width": 16, "heads": 2, "layers": 1}
+        | {"hf_tokenizer_name": str(tmp_path / "no-such-tokenizer")},
+    }
+    preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
+    with pytest.raises(ValueError, match=r"its tokenizer .*no-such-tokenizer cannot be had here"):
+        towers.build(model_cfg, preprocess, seed=0)
