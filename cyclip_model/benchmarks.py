@@ -1,20 +1,24 @@
 """Stage benchmarks: an evaluation set checked and decoded once, train and test apart, with hashes of the test parts."""
 
 import hashlib
+import logging
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from cyclip_model.sets import building, description
+from cyclip_model.sets import entry, laying
 from cyclip_model.sets.layout import KNOWN, NOVEL, PARTS, ROWS, SET_ROWS, TRAIN
-from cyclip_model.sets.pictures import HASHES, Row, UndecodableError, decode, examine
+from cyclip_model.sets.pictures import HASHES as HASHES
+from cyclip_model.sets.pictures import Row, examine
+from cyclip_model.sets.pictures import UndecodableError as UndecodableError
+from cyclip_model.sets.pictures import decode as decode
 from lineage import files, params, records, stage
 
-__all__ = ["HASHES", "BenchmarksConfig", "UndecodableError", "build", "decode", "main"]
+logger = logging.getLogger("clipline")
 
 OPTED_OUT = "opted_out.parquet"
 """The file in a set that counts the rows a takedown took out of it."""
@@ -151,48 +155,57 @@ def describe(source: Path) -> dict[str, Any]:
     return {key: content[key] for key in ("name", "templates", "sources")}
 
 
-def build_published(
-    source: Path, out: Path, config: BenchmarksConfig, refused: Collection[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Writes a set that has a family under out; returns the account of its rows, and facts of it."""
-    account = building.build(source, out, config.max_pixels, refused)
-    facts = {"parts": account.parts, "absent": account.is_absent}
-    counts = {"rows_in": account.rows_in, "kept": account.kept}
-    return {**counts, "dropped": account.dropped, "failed": account.failed}, facts
+def main(source: Path, out: Path, provenance: Path, optouts: Path | None = None) -> None:
+    """Checks and decodes the set in SOURCE and writes the benchmark to OUT.
+
+    Pictures that OPTOUTS names by their sha256 are left out of a set of a family; a takedown takes them out of the
+    suite's own parts.
+    """
+    config = params.load("benchmarks", BenchmarksConfig)
+    if entry.has_family(source):
+        lay(source, out, provenance, config, optouts)
+        return
+    name, deps = describe(source)["name"], _deps(source, optouts)
+    with stage.run("benchmarks", name, params=config, deps=deps, outs=[out], provenance=provenance) as this:
+        made = this.scratch / "out"
+        kept, failed, same_pixels = build(source, made, config)
+        num_kept = sum(map(len, kept.values()))
+        parts = {part: len(rows) for part, rows in kept.items()}
+        facts = {"parts": parts, "pixels_of_a_train_picture": same_pixels}
+        dropped = {"opt_out": num_opted_out(source)}
+        rows_in = num_kept + sum(failed.values()) + sum(dropped.values())
+        this.account(rows_in=rows_in, kept=num_kept, dropped=dropped, failed=failed, **facts)
+        this.publish(made, out)
 
 
-def build_suite(source: Path, out: Path, config: BenchmarksConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Writes the emoji suite under out; returns the account of its rows, and facts of it."""
-    kept, failed, same_pixels = build(source, out, config)
-    num_kept = sum(map(len, kept.values()))
-    dropped = {"opt_out": num_opted_out(source)}
-    rows_in = num_kept + sum(failed.values()) + sum(dropped.values())
-    facts = {"parts": {part: len(rows) for part, rows in kept.items()}, "pixels_of_a_train_picture": same_pixels}
-    return {"rows_in": rows_in, "kept": num_kept, "dropped": dropped, "failed": failed}, facts
+def _deps(source: Path, optouts: Path | None) -> list[Path]:
+    return [source] if optouts is None else [source, optouts]
 
 
-def refused_pictures(optouts: Path | None) -> frozenset[str]:
-    """Returns the sha256 of the pictures that opt-outs name by their bytes; none where there is no file of them."""
-    if optouts is None:
-        return frozenset()
-    rows = records.read_table(optouts, records.OPTOUTS).to_pylist()
+def opted_out(optouts: Path | None) -> frozenset[str]:
+    """The sha256 of pictures that opt-outs name."""
+    rows = records.read_table(optouts, records.OPTOUTS).to_pylist() if optouts else []
     return frozenset(row["value"] for row in rows if row["kind"] == "sha256")
 
 
-def main(source: Path, out: Path, provenance: Path, optouts: Path | None = None) -> None:
-    """Checks and decodes the set in SOURCE, without pictures that OPTOUTS names, and writes the benchmark to OUT."""
-    config = params.load("benchmarks", BenchmarksConfig)
-    is_published = building.is_described(source)
-    name = description.read(source).name if is_published else describe(source)["name"]
-    deps = [source] if optouts is None else [source, optouts]
-    with stage.run("benchmarks", name, params=config, deps=deps, outs=[out], provenance=provenance) as this:
+def lay(source: Path, out: Path, provenance: Path, config: BenchmarksConfig, optouts: Path | None) -> None:
+    """The stage for a set of a family; one that is absent is written down as absent, with a warning."""
+    asked = laying.entry_of(source)
+    deps = _deps(source, optouts)
+    with stage.run("benchmarks", asked.name, params=config, deps=deps, outs=[out], provenance=provenance) as this:
         made = this.scratch / "out"
-        files.remove(made)  # what a killed run left half-written
-        if is_published:
-            counts, facts = build_published(source, made, config, refused_pictures(optouts))
-        else:
-            counts, facts = build_suite(source, made, config)
-        this.account(**counts, **facts)
+        files.remove(made)  # what a killed run left of it
+        laid = laying.lay(asked, made, config.max_pixels, opted_out(optouts))
+        if laid.absent:
+            logger.warning("%s is absent: %s; %s", asked.name, laid.absent["why"], laid.absent["how"])
+        kept = sum(laid.parts.values())
+        facts: dict[str, Any] = {
+            "parts": laid.parts,
+            "pixels_of_a_train_picture": laid.twins,
+            "is_absent": laid.absent is not None,
+        }
+        rows_in = kept + laid.dropped.total() + laid.failed.total()
+        this.account(rows_in=rows_in, kept=kept, dropped=laid.dropped, failed=laid.failed, **facts)
         this.publish(made, out)
 
 

@@ -87,11 +87,11 @@ def write_table(table: pa.Table, path: Path) -> None:
 class TableWriter:
     """Writes a record bit by bit, by a rename when the context ends well: the bytes that write_table gives in one go.
 
-    No more than a row group and what was added last is in memory; rows that hold pictures want smaller groups.
+    No more than a row group and what was added last is in memory.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, rows_per_group: int = ROWS_PER_GROUP) -> None:
-        self._path, self._schema, self._rows_per_group = path, schema, rows_per_group
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path, self._schema = path, schema
         self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         self._waiting = schema.empty_table()
         self.num_rows = 0
@@ -106,8 +106,8 @@ class TableWriter:
         more = table.select(self._schema.names).cast(self._schema)
         self._waiting = pa.concat_tables([self._waiting, more])
         self.num_rows += more.num_rows
-        while self._waiting.num_rows >= self._rows_per_group:
-            self._write_group(self._rows_per_group)
+        while self._waiting.num_rows >= ROWS_PER_GROUP:
+            self._write_group(ROWS_PER_GROUP)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -121,7 +121,7 @@ class TableWriter:
             self._partial.unlink()
 
     def _write_group(self, num_rows: int) -> None:
-        self._writer.write_table(self._waiting.slice(0, num_rows).combine_chunks(), row_group_size=self._rows_per_group)
+        self._writer.write_table(self._waiting.slice(0, num_rows).combine_chunks(), row_group_size=ROWS_PER_GROUP)
         self._waiting = self._waiting.slice(num_rows)
 
 

@@ -89,9 +89,10 @@ def _asked(part: Labelled, variant: str, names: list[str]) -> Question:
 
 def _geometry(results: Results, test: Labelled, class_CD: Floats) -> None:
     alignment = geometry.label_alignment(test.images, class_CD, test.truth)
-    uniformity = geometry.label_uniformity(test.images, class_CD, test.truth)
     num_rows = len(test.truth)
-    metrics = {"alignment": leaf(alignment, num_rows), "uniformity": leaf(uniformity, num_rows)}
+    metrics = {"alignment": leaf(alignment, num_rows)}
+    if len(class_CD) > 1:  # of one class there is no other
+        metrics["uniformity"] = leaf(geometry.label_uniformity(test.images, class_CD, test.truth), num_rows)
     metrics["modality_gap"] = leaf(geometry.modality_gap(test.images, class_CD[test.truth]), num_rows)
     results.add("geometry", stored.TEST, "names", metrics)
 

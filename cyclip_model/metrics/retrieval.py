@@ -45,11 +45,18 @@ def group_ranks(
     Raises ValueError for a query without a relevant item.
     """
     check_relevant(query_group_Q, item_group_T)
-    rank_Q, item_group_1T = np.empty(len(query_QD), dtype=np.int64), torch.from_numpy(item_group_T).to(device)[None]
+    order_T = np.argsort(item_group_T, kind="stable")
+    first_Q, last_Q = (np.searchsorted(item_group_T[order_T], query_group_Q, side) for side in ("left", "right"))
+    num_Q, rank_Q = last_Q - first_Q, np.empty(len(query_QD), dtype=np.int64)
     for rows, score_QT in blocks.products(query_QD, item_TD, chunk_rows=chunk_rows, device=device):
-        relevant_QT = torch.from_numpy(query_group_Q[rows]).to(device)[:, None] == item_group_1T
-        best_Q1 = score_QT.masked_fill(~relevant_QT, -torch.inf).amax(1, keepdim=True)
-        rank_Q[rows] = ((score_QT >= best_Q1 - TIE) & ~relevant_QT).sum(1).cpu().numpy()
+        # the few relevant pairs one by one: a mask of all pairs would cost more than their product
+        query_R = np.repeat(np.arange(rows.stop - rows.start), num_Q[rows])
+        place_R = np.repeat(last_Q[rows] - np.cumsum(num_Q[rows]), num_Q[rows]) + np.arange(len(query_R))
+        pair_2R = tuple(torch.from_numpy(each_R).to(device) for each_R in (query_R, order_T[place_R]))
+        best_Q = score_QT.new_full((len(score_QT),), -torch.inf)
+        best_Q.scatter_reduce_(0, pair_2R[0], score_QT[pair_2R], "amax")
+        score_QT[pair_2R] = -torch.inf
+        rank_Q[rows] = blocks.counts(score_QT >= best_Q[:, None] - TIE)
     return rank_Q
 
 

@@ -105,7 +105,7 @@ def classify(
         label_N1 = torch.from_numpy(label_N[rows]).to(device)[:, None]
         rival_NC = score_NC >= score_NC.gather(1, label_N1) - TIE
         rival_NC.scatter_(1, label_N1, False)
-        rank_N[rows] = rival_NC.sum(1).cpu().numpy()
+        rank_N[rows] = blocks.counts(rival_NC)
         predicted_N[rows] = score_NC.argmax(1).cpu().numpy()
     return Classified(rank_N=rank_N, predicted_N=predicted_N)
 

@@ -22,6 +22,8 @@ _PLOTS = {
     "Geometry": ["plane"],
 }
 """Family -> its plots."""
+_PLAIN_SHARE = re.compile(r"(?:\w+_)?(?:top|recall|k)_\d+")
+"""Metrics that are hits over rows; balanced accuracy, for one, is not."""
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>&#|])")
 
 
@@ -80,7 +82,7 @@ def _row(table: Table, key: Key, confidence: float) -> dict[str, Any]:
     cells = table.cells[key]
     name, protocol, part, variant, metric = key
     some, share = next(iter(cells.values())), is_share(key)
-    margin = _margin(cells, some.n, share, confidence)
+    margin = _margin(key, cells, confidence)
     return {
         "set": name,
         "protocol": families.heading(protocol),
@@ -122,16 +124,17 @@ def _mean(levels: list[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _margin(cells: Mapping[str, Cell], n: int | None, share: bool, confidence: float) -> float | None:
-    """Half width of the widest objective's normal interval: of its standard error, or of a share of n rows."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    errors = [cell.standard_error for cell in cells.values() if cell.standard_error is not None]
-    if errors and share:
-        return z * max(errors)
-    if not n or not share:
+def _margin(key: Key, cells: Mapping[str, Cell], confidence: float) -> float | None:
+    """Half width of the least certain objective's normal interval; None where nothing says how sure a value is.
+
+    Results made before standard errors were written have them of plain shares all the same: sqrt(p (1 - p) / n).
+    """
+    if not is_share(key):
         return None
-    shares = [min(max(cell.mean, 0.0), 1.0) for cell in cells.values()]
-    return max(z * sqrt(mean * (1 - mean) / n) for mean in shares)
+    errors = [cell.standard_error for cell in cells.values() if cell.standard_error is not None]
+    if not errors and _PLAIN_SHARE.fullmatch(key[4]):
+        errors = [sqrt(cell.mean * (1 - cell.mean) / cell.n) for cell in cells.values() if cell.n]
+    return NormalDist().inv_cdf((1 + confidence) / 2) * max(errors) if errors else None
 
 
 def html(shown: Mapping[str, Any], drawn: Mapping[str, Plot]) -> str:

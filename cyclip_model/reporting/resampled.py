@@ -13,6 +13,8 @@ from cyclip_model.reporting.answers import AllAnswers, Asked, hits
 from cyclip_model.reporting.results import Key, Table
 
 _RANKED = re.compile(r"(?:top|recall)_(\d+)")
+_GROUP = ("winoground", "test", "all", "group")
+"""Winoground's answers are of whole examples: hits where all four comparisons are right."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +76,8 @@ def _ranked(family: Collection[Key]) -> dict[Asked, dict[int, Key]]:
     found: dict[Asked, dict[int, Key]] = {}
     for key in family:
         ranked = _RANKED.fullmatch(key[4])
-        if ranked:
+        if key[1:] == _GROUP:
+            found.setdefault((*key[:3], "group"), {})[1] = key
+        elif ranked:
             found.setdefault(key[:4], {})[int(ranked[1])] = key
     return found

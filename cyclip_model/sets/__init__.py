@@ -1,1 +1,1 @@
-"""Published evaluation sets in their own on-disk formats: one small loader for each family."""
+"""Evaluation sets in the forms they are handed out in, one module a family, and their one form here."""

@@ -1,100 +1,106 @@
-"""Family image_folder: a folder of pictures for each class, as ImageNet's sets and those of its shifts have it.
+"""Family image_folder: a folder of pictures for each class: ImageNet's validation part and its shifts, or any set.
 
-settings: test, the folder of the test part under path (default: path itself); train, that of the train part (default:
-none); folders, how they are named: wnid (n01440764, ImageNet's), number (0 to 999, ImageNet's labels, as -V2 has it) or
-name (the class's own name); num_classes, how many there must be, so that half a set is noticed.
+    FOLDER/CLASS/PICTURE.jpg                     or, where there is a train part as well,
+    FOLDER/train/CLASS/..., FOLDER/test/CLASS/...      (val for test will do)
+
+CLASS is a WordNet id or a number of ImageNet's (`labels`: "wnid" or "number"), or the name itself ("name").
 """
 
-from collections.abc import Iterator
-from functools import partial
+import functools
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from cyclip_model.sets import prompts
-from cyclip_model.sets.description import DESCRIPTION, TEST, TRAIN, AbsentError, Description, Loaded, check_settings
+from cyclip_model.sets import wording
+from cyclip_model.sets.entry import DESCRIPTION, TEST, TRAIN, Entry, Opened
 from cyclip_model.sets.pictures import Row
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm"}
-HOW = "unpack the set so that each class is a folder of pictures, and name the folder above them as path in set.json"
+KEYS = frozenset(("labels", "classes"))
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".ppm", ".bmp", ".gif"))
+LABELS = ("wnid", "number", "name")
+Named = tuple[list[str], dict[str, Any], tuple[str, ...]]
+"""Folders of the classes in the order of their numbers, what is said of the set, and the names' sources."""
+SUBSETS = ("all", "a", "r")
+"""ImageNet's 1000 classes, and the 200 of ImageNet-A and of ImageNet-R."""
+HOW = "lay down a folder of pictures for each class and name their folder as `path` in set.json; see docs/sets.md"
 
 
-def load(described: Description, folder: Path) -> Loaded:
-    """Returns a set of one folder a class; classes are ordered by ImageNet's label, or by name.
+def load(entry: Entry) -> Opened:
+    """The set in the entry's folder.
 
     Raises:
-        AbsentError: the folder is not there, or holds nothing.
-        ValueError: a folder is no class, has no picture, or classes are missing.
+        AbsentError: the folder is not there.
+        FileNotFoundError: a class has no folder, or a folder no picture.
+        ValueError: a folder is of no class, or holds something that is no picture.
     """
-    check_settings(described, ("test", "train", "folders", "num_classes"))
-    naming = described.setting("folders", "wnid")
-    if naming not in ("wnid", "number", "name"):
-        raise ValueError(f"set {described.name}: settings.folders must be wnid, number or name, not {naming!r}")
-    places = {TEST: folder / described.setting("test", ".")}
-    if described.setting("train", None) is not None and TRAIN in (described.parts or [TRAIN, TEST]):
-        places[TRAIN] = folder / described.setting("train", None)
-    if not folder.is_dir() or all(child.name == DESCRIPTION for child in folder.iterdir()):
-        raise AbsentError(f"nothing is in {folder}", described.how or HOW)
-    keys = _ordered(_classes(places[TEST]), naming, places[TEST])
-    wanted = described.setting("num_classes", len(keys))
-    if len(keys) != wanted:
-        raise ValueError(f"{places[TEST]}: {len(keys)} folders of classes, but num_classes is {wanted}")
-    for place in places.values():
-        if set(_classes(place)) != set(keys):
-            odd = sorted(set(_classes(place)) ^ set(keys))[0]
-            raise ValueError(f"{place}: class {odd} is not in both parts")
-    parts = {part: partial(_rows, place, keys, _pictures(place, keys)) for part, place in places.items()}
-    return _described(described, naming, keys, parts)
+    entry.require(HOW)
+    roots = _roots(entry)
+    folders, facts, sources = _by_name(entry, roots[TEST]) if _labels(entry) == "name" else _of_imagenet(entry)
+    own = list(wording.PLAIN) if _labels(entry) == "name" else wording.imagenet_templates()
+    facts["templates"], more = wording.chosen(entry.templates, lambda: own)
+    number_of = {folder: number for number, folder in enumerate(folders)}
+    for root in roots.values():
+        _check(root, number_of)
+    parts = {part: functools.partial(_rows, root, number_of) for part, root in roots.items()}
+    return Opened(kind="classification", parts=parts, facts=facts, sources=(*sources, *more))
 
 
-def _described(
-    described: Description, naming: str, keys: list[str], parts: dict[str, partial[Iterator[Row]]]
-) -> Loaded:
-    if naming == "name":
-        names = [key.replace("_", " ") for key in keys]
-        if described.templates == "own":
-            raise ValueError(f"set {described.name}: templates must be imagenet or a list: folders bring none")
-        return Loaded(kind="classification", parts=dict(parts), classnames=names)
-    of_parent = [_number(key, naming) for key in keys]
-    names = prompts.imagenet_names()
-    return Loaded(
-        kind="classification",
-        parts=dict(parts),
-        classnames=[names[number] for number in of_parent],
-        templates=prompts.imagenet_templates() if described.templates == "own" else None,
-        parent_classes=of_parent if described.shift_of else None,
-        sources=[prompts.source_of("open-clip-torch", "ImageNet class names and templates")],
-    )
+def _labels(entry: Entry) -> str:
+    found = entry.option("labels", "wnid")
+    if found not in LABELS:
+        raise ValueError(f"{entry.source / DESCRIPTION}: labels must be one of {', '.join(LABELS)}, not {found!r}")
+    return str(found)
 
 
-def _classes(place: Path) -> list[str]:
-    if not place.is_dir():
-        raise FileNotFoundError(f"{place} is missing: the part's folder of class folders")
-    return sorted(child.name for child in place.iterdir() if child.is_dir() and not child.name.startswith("."))
+def _by_name(entry: Entry, root: Path) -> Named:
+    folders = sorted(child.name for child in root.iterdir() if child.is_dir())
+    return folders, wording.described([name.replace("_", " ") for name in folders], [], entry.shift_of), ()
 
 
-def _number(key: str, naming: str) -> int:
-    return int(key) if naming == "number" else prompts.imagenet_wnids().index(key)
+def _of_imagenet(entry: Entry) -> Named:
+    numbers, names, wnids = _numbers(entry), wording.imagenet_names(), wording.wnids()
+    folders = [wnids[number] if _labels(entry) == "wnid" else str(number) for number in numbers]
+    parents = numbers if entry.shift_of and len(numbers) < len(names) else None
+    facts = wording.described([names[number] for number in numbers], [], entry.shift_of, parents)
+    packages = {"names": "open_clip_torch", "order of WordNet ids": "timm"}
+    return folders, facts, tuple(f"{what}: {name} {version(name)}" for what, name in packages.items())
 
 
-def _ordered(keys: list[str], naming: str, place: Path) -> list[str]:
-    known = set(prompts.imagenet_wnids()) if naming == "wnid" else {str(number) for number in range(1000)}
-    for key in keys if naming != "name" else []:
-        if key not in known:
-            raise ValueError(f"{place / key}: {key} is not one of ImageNet's 1000 classes by {naming}")
-    return sorted(keys) if naming == "name" else sorted(keys, key=lambda key: _number(key, naming))
+def _roots(entry: Entry) -> dict[str, Path]:
+    inside = {TRAIN: entry.folder / "train", TEST: entry.folder / "test"}
+    if not inside[TEST].is_dir() and (entry.folder / "val").is_dir():
+        inside[TEST] = entry.folder / "val"
+    if not inside[TEST].is_dir():
+        if inside[TRAIN].is_dir():
+            raise FileNotFoundError(f"{inside[TEST]} is missing: beside a train folder there must be test or val")
+        return {TEST: entry.folder}
+    return {part: root for part, root in inside.items() if root.is_dir() and entry.wants(part)}
 
 
-def _pictures(place: Path, keys: list[str]) -> list[list[str]]:
-    """Returns the pictures of each class, sorted; every class has one, or the set is half there."""
-    found = []
-    for key in keys:
-        names = sorted(path.name for path in (place / key).iterdir() if path.suffix.lower() in SUFFIXES)
-        if not names:
-            raise ValueError(f"{place / key}: no picture in this class; lay the whole set down")
-        found.append(names)
-    return found
+def _numbers(entry: Entry) -> list[int]:
+    """The numbers that the set's classes have in ImageNet."""
+    subset = entry.option("classes", "all")
+    if subset not in SUBSETS:
+        raise ValueError(f"{entry.source / DESCRIPTION}: classes must be one of {', '.join(SUBSETS)}, not {subset!r}")
+    number = {wnid: place for place, wnid in enumerate(wording.wnids())}
+    return sorted(number[wnid] for wnid in wording.wnids(subset))
 
 
-def _rows(place: Path, keys: list[str], pictures: list[list[str]]) -> Iterator[Row]:
-    for label, (key, names) in enumerate(zip(keys, pictures, strict=True)):
-        for name in names:
-            yield {"image": (place / key / name).read_bytes(), "label": label}
+def _check(root: Path, number_of: Mapping[str, int]) -> None:
+    here = {child.name for child in root.iterdir() if child.is_dir()}
+    if strange := sorted(here - set(number_of)):
+        raise ValueError(f"{root / strange[0]}: no class of the set has this name; `labels` says what names mean")
+    if missing := sorted(set(number_of) - here):
+        raise FileNotFoundError(f"{root / missing[0]} is missing ({len(missing)} of {len(number_of)} classes are)")
+
+
+def _rows(root: Path, number_of: Mapping[str, int]) -> Iterator[Row]:
+    for key, label in sorted(number_of.items(), key=lambda pair: pair[1]):
+        paths = sorted(path for path in (root / key).rglob("*") if path.is_file() and not path.name.startswith("."))
+        if not paths:
+            raise FileNotFoundError(f"{root / key}: no picture there")
+        for path in paths:
+            if path.suffix.lower() not in SUFFIXES:
+                raise ValueError(f"{path}: not a picture by its name; take it out of the folder")
+            yield {"image": path.read_bytes(), "label": label}

@@ -1,60 +1,83 @@
-"""Family karpathy: COCO and Flickr30k with Karpathy's splits: his dataset_*.json beside the pictures.
+"""Family karpathy: COCO and Flickr30K with captions, in Karpathy's splits: dataset_coco.json, dataset_flickr30k.json.
 
-settings: annotations, the file under path (dataset_coco.json, dataset_flickr30k.json); images, the folder of the
-pictures under path (default: path itself); COCO's entries name the folder of theirs, val2014, themselves.
+The pictures lie under FOLDER/images, or right in FOLDER, at filepath/filename as the annotations have it. Only the
+split `test` is read: 5000 pictures of COCO, 1000 of Flickr30K, every one with all its captions.
 """
 
+import functools
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cyclip_model.sets.description import TEST, Description, Loaded, check_settings, only_picture, require
+from cyclip_model.sets.entry import TEST, Entry, Opened
 from cyclip_model.sets.pictures import Row
 from lineage import files
 
+KEYS = frozenset(("annotations",))
 HOW = (
-    "get Karpathy's caption_datasets.zip (https://cs.stanford.edu/people/karpathy/deepimagesent/) and the pictures: "
-    "COCO's val2014.zip from https://cocodataset.org, Flickr30k's on request from its authors"
+    "Karpathy's splits are caption_datasets.zip of cs.stanford.edu/people/karpathy/deepimagesent; lay "
+    "dataset_coco.json or dataset_flickr30k.json beside the pictures of COCO 2014 or Flickr30K, under images/"
 )
 
 
-def load(described: Description, folder: Path) -> Loaded:
-    """Returns the test split: each picture with all of its captions, in the order of the file.
+def load(entry: Entry) -> Opened:
+    """The set in the entry's folder.
 
     Raises:
-        AbsentError: nothing is in the folder.
-        ValueError: the file is no such list, or an entry lacks something, naming it.
+        AbsentError: the folder is not there.
+        FileNotFoundError: annotations or a picture are missing.
+        ValueError: the annotations are damaged; names file and entry.
     """
-    check_settings(described, ("annotations", "images"))
-    name = described.setting("annotations", None)
-    if not isinstance(name, str):
-        raise ValueError(f"set {described.name}: settings.annotations must name Karpathy's file, as dataset_coco.json")
-    path = require(folder / name, folder, described.how or HOW)
-    entries = _entries(path)
-    return Loaded(
-        kind="retrieval", parts={TEST: partial(_rows, path, folder / described.setting("images", "."), entries)}
-    )
+    entry.require(HOW)
+    annotations = _annotations(entry)
+    wanted = _read(annotations)
+    for path, _ in _places(entry.folder, annotations, wanted):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: {annotations.name} has captions of it")
+    return Opened(kind="retrieval", parts={TEST: functools.partial(_rows, entry.folder, annotations, wanted)})
 
 
-def _entries(path: Path) -> list[tuple[int, str, list[str]]]:
+def _annotations(entry: Entry) -> Path:
+    if named := entry.option("annotations", ""):
+        path = entry.folder / str(named)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: set.json names it as annotations")
+        return path
+    found = sorted(entry.folder.glob("dataset_*.json"))
+    if len(found) != 1:
+        raise FileNotFoundError(f"{entry.folder}: there must be one dataset_*.json, not {len(found)}; {HOW}")
+    return found[0]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
     content = files.read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
-        raise ValueError(f"{path}: no list of images: this is not one of Karpathy's files")
-    return [_entry(path, number, one) for number, one in enumerate(content["images"]) if one.get("split") == TEST]
+        raise ValueError(f"{path}: no list of images in it")
+    found = []
+    for number, image in enumerate(content["images"]):
+        try:
+            if image["split"] != TEST:
+                continue
+            captions = [str(sentence["raw"]).strip() for sentence in image["sentences"]]
+            found.append({"file": str(Path(image.get("filepath", ""), image["filename"])), "captions": captions})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: image {number}: {error} is missing") from None
+        if not captions or not all(captions):
+            raise ValueError(f"{path}: image {number}: a caption is missing")
+    if not found:
+        raise ValueError(f"{path}: no image of split test")
+    return found
 
 
-def _entry(path: Path, number: int, one: Any) -> tuple[int, str, list[str]]:
-    try:
-        captions = [" ".join(str(sentence["raw"]).split()) for sentence in one["sentences"]]
-        name = "/".join(word for word in (one.get("filepath", ""), one["filename"]) if word)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: images[{number}]: {error} is missing") from None
-    if not captions or not all(captions):
-        raise ValueError(f"{path}: images[{number}]: a caption is empty, or none is there")
-    return number, name, captions
+def _places(folder: Path, annotations: Path, wanted: list[dict[str, Any]]) -> Iterator[tuple[Path, list[str]]]:
+    root = folder / "images" if (folder / "images").is_dir() else folder
+    for image in wanted:
+        path = root / image["file"]
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise ValueError(f"{annotations}: {image['file']} lies outside {root}")
+        yield path, image["captions"]
 
 
-def _rows(path: Path, images: Path, entries: list[tuple[int, str, list[str]]]) -> Iterator[Row]:
-    for number, name, captions in entries:
-        yield {"image": only_picture(images, name, f"{path}: images[{number}]"), "captions": captions}
+def _rows(folder: Path, annotations: Path, wanted: list[dict[str, Any]]) -> Iterator[Row]:
+    for path, captions in _places(folder, annotations, wanted):
+        yield {"image": path.read_bytes(), "captions": captions}

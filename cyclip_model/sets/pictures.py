@@ -1,4 +1,4 @@
-"""Pictures of evaluation sets: decoded with a bound on their size, and hashed for what keeps them out of training."""
+"""Pictures of evaluation sets: decoded within a bound, measured and hashed."""
 
 import hashlib
 import io
@@ -12,13 +12,12 @@ from PIL import Image
 
 from lineage import phash
 
-STRICT = ("PNG", "JPEG", "WEBP")
-"""What a picture of our own sets may be."""
-KNOWN_FORMATS = (*STRICT, "GIF", "BMP", "PPM")
-"""What pictures of published sets are: some that are called .jpg (in Oxford-IIIT Pet) are none."""
+_TEXT = pa.string()
 HASHES = pa.schema(
-    [(name, pa.string()) for name in ("uid", "part", "sha256", "pixel_sha256", "phash")] + [("thumbnail", pa.binary())]
+    [(name, _TEXT) for name in ("uid", "part", "sha256", "pixel_sha256", "phash")] + [("thumbnail", pa.binary())]
 )
+KEPT_AS_FOUND = ("PNG", "JPEG", "WEBP")
+_REWRITTEN = ("PPM", "GIF", "BMP")
 
 Row = dict[str, Any]
 
@@ -27,13 +26,8 @@ class UndecodableError(Exception):
     """A picture that cannot be used; its argument is one of lineage's reasons."""
 
 
-def decode(image: bytes, max_pixels: int, formats: tuple[str, ...] = STRICT) -> Image.Image:
+def decode(image: bytes, max_pixels: int, formats: tuple[str, ...] = KEPT_AS_FOUND) -> Image.Image:
     """The picture as RGB; its size is bounded before a pixel is decoded.
-
-    Args:
-        image: the file's content.
-        max_pixels: pictures that declare more are refused.
-        formats: what Pillow may open it as.
 
     Raises:
         UndecodableError: with the reason too_many_pixels, truncated or undecodable.
@@ -51,15 +45,33 @@ def decode(image: bytes, max_pixels: int, formats: tuple[str, ...] = STRICT) -> 
         raise UndecodableError("truncated" if "truncated" in str(error) else "undecodable") from None
 
 
-def examine(row: Row, max_pixels: int, formats: tuple[str, ...] = STRICT) -> tuple[Row, Row]:
+def examine(row: Row, max_pixels: int) -> tuple[Row, Row]:
     """The row with its picture's width and height, and the picture's hashes.
 
     Raises:
         UndecodableError: the picture cannot be used.
     """
-    picture = decode(row["image"], max_pixels, formats)
+    picture = decode(row["image"], max_pixels)
     rgb_HW3 = np.asarray(picture)
     sha256 = hashlib.sha256(row["image"]).hexdigest()
     hashes = {"uid": row["uid"], "sha256": sha256, "pixel_sha256": phash.pixel_sha256(rgb_HW3)}
     looks = {"phash": phash.hex_hash(phash.perceptual_hash(rgb_HW3)), "thumbnail": phash.thumbnail(rgb_HW3)}
     return {**row, "width": picture.width, "height": picture.height}, hashes | looks
+
+
+def as_png(picture: Image.Image) -> bytes:
+    """The picture as PNG, pixel for pixel: the same pixels are the same bytes."""
+    target = io.BytesIO()
+    picture.save(target, "PNG")
+    return target.getvalue()
+
+
+def storable(image: bytes, max_pixels: int) -> bytes:
+    """The bytes as found; of the old formats without loss (GTSRB comes as PPM) the same pixels as PNG.
+
+    Raises:
+        UndecodableError: such a file cannot be decoded.
+    """
+    if image[:2] in (b"P5", b"P6", b"GI", b"BM"):
+        return as_png(decode(image, max_pixels, _REWRITTEN))
+    return image

@@ -1,213 +1,227 @@
-"""Family torchvision: sets that torchvision reads; settings.dataset is the name of its class.
+"""Family torchvision: sets that torchvision has a class for; `dataset` in set.json names the class.
 
-Where torchvision takes a loader of files it gets one that returns bytes, so that pictures stay as they were published;
-what it holds as arrays, or opens itself, is written as PNG, which loses nothing.
+Pictures that lie as files are taken as they are; those in arrays (CIFAR, MNIST, SVHN, STL10) become PNG, pixel for
+pixel. torchvision's own checks decide whether the files are whole.
 """
 
+import functools
 import hashlib
 import inspect
-import io
-import pickle
-from collections import defaultdict
-from collections.abc import Iterator
+import itertools
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from cyclip_model.sets import prompts
-from cyclip_model.sets.description import TEST, TRAIN, AbsentError, Description, Loaded, check_settings
-from cyclip_model.sets.pictures import Row
+from cyclip_model.sets import wording
+from cyclip_model.sets.entry import DESCRIPTION, PARTS, TEST, TRAIN, AbsentError, Entry, Opened
+from cyclip_model.sets.pictures import Row, as_png
+
+HOW = 'set "download": true and a "path" in set.json, or lay down what torchvision\'s class of the set fetches'
+KEYS = frozenset(("dataset", "train_per_class"))
+Splits = tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Known:
+    """What is known of one of torchvision's classes."""
+
     place: str
-    """What lies in the root when the set does."""
-    words: str
-    """clip-benchmark's name of the set."""
-    has_packaged_names: bool = False
-    """Whether its class names there are better than the file's: both are in the order of the labels."""
-    train: tuple[str, ...] = ("train",)
-    """The splits that make the train part; none: the set has no split."""
+    """Pattern of what its files lie in, under the root: nothing there is a set that is absent."""
+    train: Splits
+    """The arguments that give the train part, read one after the other; none where torchvision knows no split."""
+    test: Splits
+    key: str
+    """The set's name among CLIP_benchmark's templates."""
+    is_named: bool = False
+    """Whether CLIP_benchmark names its classes as well: torchvision's own names are numbers, codes or none."""
 
 
-KNOWN = {
-    "CIFAR10": _Known("cifar-10-batches-py", "cifar10"),
-    "CIFAR100": _Known("cifar-100-python", "cifar100"),
-    "Caltech101": _Known("caltech101", "caltech101", train=()),
-    "Country211": _Known("country211", "country211", True, ("train", "valid")),
-    "DTD": _Known("dtd", "dtd", train=("train", "val")),
-    "EuroSAT": _Known("eurosat", "eurosat", True, ()),
-    "FER2013": _Known("fer2013", "fer2013", True),
-    "FGVCAircraft": _Known("fgvc-aircraft-2013b", "fgvc_aircraft", train=("trainval",)),
-    "Flowers102": _Known("flowers-102", "flowers", True, ("train", "val")),
-    "Food101": _Known("food-101", "food101"),
-    "GTSRB": _Known("gtsrb", "gtsrb", True),
-    "MNIST": _Known("MNIST", "mnist", True),
-    "OxfordIIITPet": _Known("oxford-iiit-pet", "pets", train=("trainval",)),
-    "PCAM": _Known("pcam", "pcam", True, ("train", "val")),
-    "RenderedSST2": _Known("rendered-sst2", "renderedsst2"),
-    "STL10": _Known("stl10_binary", "stl10"),
-    "SUN397": _Known("SUN397", "sun397", train=()),
-    "StanfordCars": _Known("stanford_cars", "cars"),
-    "SVHN": _Known("test_32x32.mat", "svhn", True),
+def _split(*names: str) -> Splits:
+    return tuple({"split": name} for name in names)
+
+
+_FLAG: tuple[Splits, Splits] = ({"train": True},), ({"train": False},)
+_USUAL = _split("train"), _split("test")
+_WITH_VAL = _split("train", "val"), _split("test")
+_TRAINVAL = _split("trainval"), _split("test")
+_UNSPLIT: tuple[Splits, Splits] = (), ({},)
+KNOWN: Mapping[str, Known] = {
+    "CIFAR10": Known("cifar-10-batches-py", *_FLAG, "cifar10"),
+    "CIFAR100": Known("cifar-100-python", *_FLAG, "cifar100"),
+    "Caltech101": Known("caltech101", *_UNSPLIT, "caltech101"),
+    "Country211": Known("country211", _split("train", "valid"), _split("test"), "country211", is_named=True),
+    "DTD": Known("dtd", *_WITH_VAL, "dtd"),
+    "EuroSAT": Known("eurosat", *_UNSPLIT, "eurosat", is_named=True),
+    "FER2013": Known("fer2013", *_USUAL, "fer2013"),
+    "FGVCAircraft": Known("fgvc-aircraft-2013b", *_TRAINVAL, "fgvc_aircraft"),
+    "Flowers102": Known("flowers-102", *_WITH_VAL, "flowers", is_named=True),
+    "Food101": Known("food-101", *_USUAL, "food101"),
+    "GTSRB": Known("gtsrb", *_USUAL, "gtsrb", is_named=True),
+    "MNIST": Known("MNIST", *_FLAG, "mnist", is_named=True),
+    "OxfordIIITPet": Known("oxford-iiit-pet", *_TRAINVAL, "pets"),
+    "PCAM": Known("pcam", *_WITH_VAL, "pcam", is_named=True),
+    "RenderedSST2": Known("rendered-sst2", *_USUAL, "renderedsst2"),
+    "STL10": Known("stl10_binary", *_USUAL, "stl10"),
+    "SUN397": Known("SUN397", *_UNSPLIT, "sun397"),
+    "SVHN": Known("*_32x32.mat", *_USUAL, "svhn", is_named=True),
+    "StanfordCars": Known("stanford_cars", *_USUAL, "cars"),
 }
-"""The sizes of train parts in CLIP's table of sets (arXiv 2103.00020) are those of train and val together."""
-_BROKEN = (RuntimeError, OSError, KeyError, IndexError, ValueError, TypeError, EOFError, pickle.UnpicklingError)
-"""What torchvision raises on a damaged set."""
+"""The parts as CLIP's linear probes take them (arXiv 2103.00020, appendix A.1): where a set has a validation part,
+it belongs to train."""
+FER2013 = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
+"""In the order of the numbers in fer2013.csv; CLIP_benchmark's list is in another, that of its folders."""
+_FILES = (("_image_files", "_labels"), ("_images", "_labels"), ("_samples", None), ("samples", None))
+"""Where torchvision's classes keep their paths and labels: no public name is theirs in common."""
 
 
-def load(described: Description, folder: Path) -> Loaded:
-    """Returns a set of torchvision.
+_DAMAGE = (RuntimeError, OSError, LookupError, EOFError, ValueError, zipfile.BadZipFile)
+"""What torchvision says of files that are missing or damaged."""
 
-    settings: dataset; train_per_class, for sets without a split: how many pictures of each class go to the train part,
-    drawn by a hash (0: all are test).
+
+def load(entry: Entry) -> Opened:
+    """The set in the entry's folder, fetched into it first where set.json says download.
 
     Raises:
-        AbsentError: the set is not in the folder, and may not be fetched.
-        ValueError: it is damaged, or torchvision's name of it is not one we know.
+        AbsentError: the folder is not there, and download is false.
+        ValueError: `dataset` is no class that is known here, or torchvision finds files damaged or missing.
     """
-    check_settings(described, ("dataset", "train_per_class"))
-    name = described.setting("dataset", None)
+    name = entry.option("dataset")
     if name not in KNOWN:
-        known = ", ".join(KNOWN)
-        raise ValueError(f"set {described.name}: settings.dataset must be one of {known}, not {name!r}")
-    if not described.download and not (folder / KNOWN[name].place).exists():
-        how = f"torchvision.datasets.{name}({str(folder)!r}, download=True), or download: true and a path in set.json"
-        raise AbsentError(f"{folder / KNOWN[name].place} is not there", how)
-    opened = {part: _open(name, folder, part, described.download) for part in _wanted(described, KNOWN[name])}
-    if KNOWN[name].train:
-        parts = {part: partial(_rows, datasets) for part, datasets in opened.items()}
-    else:
-        (whole,) = opened[TEST]
-        chosen = _split(
-            _order(whole),
-            [_label(whole, row) for row in range(len(whole))],
-            int(described.setting("train_per_class", 0)),
-        )
-        kept = described.parts or [TRAIN, TEST]
-        parts = {part: partial(_rows, [whole], rows) for part, rows in chosen.items() if part in kept}
-    return _described(name, opened[TEST][0], parts, described)
-
-
-def _wanted(described: Description, known: _Known) -> list[str]:
-    return [part for part in (described.parts or [TRAIN, TEST]) if part == TEST or known.train]
-
-
-def _described(name: str, dataset: Any, parts: dict[str, Any], described: Description) -> Loaded:
+        raise ValueError(f"{entry.source / DESCRIPTION}: dataset {name!r} is none of {', '.join(KNOWN)}")
     known = KNOWN[name]
-    raw: list[str] = getattr(dataset, "classes", None) or getattr(dataset, "categories", [])
-    names = prompts.packaged_names(known.words) if known.has_packaged_names else [_spoken(word, name) for word in raw]
-    superclasses = prompts.cifar100_superclasses(raw) if name == "CIFAR100" else None
-    templates = prompts.packaged_templates(known.words) if described.templates == "own" else None
-    source = prompts.source_of("clip-benchmark", f"class names and templates ({known.words})")
-    return Loaded(
-        kind="classification",
-        parts=parts,
-        classnames=names,
-        templates=templates,
-        superclasses=superclasses,
-        sources=[source],
-    )
+    if not entry.download:
+        entry.require(HOW)
+        if not any(entry.folder.glob(known.place)):
+            raise AbsentError(f"{entry.folder / known.place} is not there", entry.how or HOW)
+    per_class = entry.option("train_per_class", 0)
+    if per_class and known.train:
+        raise ValueError(f"{entry.source / DESCRIPTION}: {name} has a train part: train_per_class is not for it")
+    splits = {TRAIN: known.train or (known.test if per_class else ()), TEST: known.test}
+    made = {part: [_open(entry, name, dict(of)) for of in splits[part]] for part in PARTS if entry.wants(part)}
+    _check_classes(entry, [dataset for of in made.values() for dataset in of])
+    parts = {part: functools.partial(_all_rows, datasets) for part, datasets in made.items() if datasets}
+    if per_class:
+        chosen = draw(_labels(made[TEST][0]), per_class)
+        for part in parts:
+            parts[part] = functools.partial(_chosen_rows, made[part], chosen, is_train=part == TRAIN)
+    classnames, sources = _classnames(made[TEST][0], known)
+    templates, more = wording.chosen(entry.templates, functools.partial(wording.templates, known.key))
+    facts = wording.described(classnames, templates, entry.shift_of)
+    if name == "CIFAR100":
+        facts["superclasses"] = wording.superclasses(classnames)
+    package = f"pictures and labels: torchvision {version('torchvision')}, {name}"
+    return Opened(kind="classification", parts=parts, facts=facts, sources=(package, *sources, *more))
 
 
-def _spoken(word: str, name: str) -> str:
-    return word.replace("_", " ").replace("/", " ") if name == "SUN397" else word.replace("_", " ")
+def _open(entry: Entry, name: str, arguments: dict[str, Any]) -> Any:
+    from torchvision import datasets
 
-
-def _open(name: str, root: Path, part: str, download: bool) -> list[Any]:
-    from torchvision import datasets  # late: 3 s
-
-    made = getattr(datasets, name)
-    takes = inspect.signature(made.__init__).parameters
-    options: dict[str, Any] = {"root": str(root)}
-    if "loader" in takes:
-        options["loader"] = _content
-    if "download" in takes:
-        options["download"] = download
-    splits = KNOWN[name].train if part == TRAIN else (TEST,)
+    made: Callable[..., Any] = getattr(datasets, name)
+    if "download" in inspect.signature(made).parameters:
+        arguments["download"] = entry.download
+    elif entry.download:
+        raise ValueError(f"{entry.source / DESCRIPTION}: torchvision does not fetch {name}: lay its files down")
     try:
-        if "split" in takes:
-            return [made(**options, split=split) for split in splits]
-        if "train" in takes:
-            return [made(**options, train=part == TRAIN)]
-        return [made(**options)]
-    except _BROKEN as error:
-        raise ValueError(f"{root / KNOWN[name].place}: torchvision cannot read {name}, part {part}: {error}") from None
+        return made(entry.folder, **arguments)
+    except _DAMAGE as error:
+        raise ValueError(_unreadable(entry.folder, name, error)) from None
 
 
-def _content(path: str | Path) -> bytes:
-    return Path(path).read_bytes()
+def _unreadable(folder: Path, name: str, error: Exception) -> str:
+    said = " ".join(str(error).split())[:300]
+    return f"{folder}: torchvision's {name} cannot be read ({type(error).__name__}: {said})"
 
 
-def _label(dataset: Any, index: int) -> int:
-    """Returns the label of a row without its picture."""
-    for word in ("_labels", "targets", "y"):
-        if hasattr(dataset, word):
-            return int(getattr(dataset, word)[index])
-    return int(dataset._samples[index][1])
+def _check_classes(entry: Entry, datasets: list[Any]) -> None:
+    """DTD and OxfordIIITPet number the classes of each list apart: one that lacks a class would count otherwise."""
+    named = [list(getattr(dataset, "classes", ())) for dataset in datasets]
+    if any(names != named[0] for names in named):
+        raise ValueError(f"{entry.folder}: the lists of its parts do not name the same classes: a list is not whole")
 
 
-def _order(dataset: Any) -> list[int]:
-    """Returns the rows in an order that no listing of a folder changes: SUN397's files come as the disk has them."""
-    paths = getattr(dataset, "_image_files", None)
-    rows = range(len(dataset))
-    return list(rows) if paths is None else sorted(rows, key=lambda row: str(paths[row]))
+def _classnames(dataset: Any, known: Known) -> tuple[list[str], tuple[str, ...]]:
+    if known.key == "fer2013":
+        return list(FER2013), ()
+    if known.is_named:
+        source = f"names: clip_benchmark {version('clip-benchmark')}, {wording.CLASSNAMES}"
+        return wording.classnames(known.key), (source,)
+    names = getattr(dataset, "classes", None) or dataset.categories
+    return [str(name).replace("_", " ").replace("/", " ").strip() for name in names], ()
 
 
-def _split(order: list[int], labels: list[int], train_per_class: int) -> dict[str, list[int]]:
-    """Returns the rows of train and test: of each class the first by a hash of their places in it go to train."""
-    members = defaultdict(list)
-    for row in order:
-        members[labels[row]].append(row)
-    train = set[int]()
-    for label, rows in members.items():
-        draws = sorted((hashlib.sha256(f"{label}/{place}".encode()).digest(), row) for place, row in enumerate(rows))
-        train.update(row for _, row in draws[:train_per_class])
-    chosen = {TRAIN: [row for row in order if row in train], TEST: [row for row in order if row not in train]}
-    return {part: rows for part, rows in chosen.items() if rows}
+def draw(labels: Sequence[int], per_class: int) -> frozenset[int]:
+    """The rows of a set without a split that are to be trained on: so many of each class, the same ones always.
 
-
-def _rows(datasets: list[Any], chosen: list[int] | None = None) -> Iterator[Row]:
-    for dataset in datasets:
-        for index in _order(dataset) if chosen is None else chosen:
-            yield _row(dataset, index)
-
-
-def _row(dataset: Any, index: int) -> Row:
-    """Returns a picture as bytes and its label.
+    The order is that of sha256 of the row's number, which neither a seed nor a library's draw can change.
 
     Raises:
-        ValueError: the file of a picture is missing, or the row has no label.
+        ValueError: a class has no more rows than that, so that none were left to test.
     """
-    name = type(dataset).__name__
+    if short := [label for label, number in sorted(Counter(labels).items()) if number <= per_class]:
+        raise ValueError(f"class {short[0]} has no more than {per_class} pictures: none were left to test on")
+    taken: Counter[int] = Counter()
+    chosen = set()
+    for row in sorted(range(len(labels)), key=lambda row: hashlib.sha256(str(row).encode()).digest()):
+        if taken[labels[row]] < per_class:
+            taken[labels[row]] += 1
+            chosen.add(row)
+    return frozenset(chosen)
+
+
+def _files(dataset: Any) -> list[tuple[Path, int]] | None:
+    """The paths and labels in the order of their paths; nothing where the pictures lie in arrays."""
+    found: list[tuple[Any, Any]] | None = None
+    if hasattr(dataset, "categories") and hasattr(dataset, "y"):
+        folder = Path(dataset.root) / "101_ObjectCategories"
+        numbered = zip(dataset.y, dataset.index, strict=True)
+        found = [(folder / dataset.categories[y] / f"image_{index:04d}.jpg", y) for y, index in numbered]
+    for paths, labels in _FILES if found is None else ():
+        if hasattr(dataset, paths):
+            listed = getattr(dataset, paths)
+            found = list(zip(listed, getattr(dataset, labels), strict=True)) if labels else list(listed)
+            break
+    if found is None or (found and not isinstance(found[0][0], str | Path)):
+        return None
+    return sorted((Path(path), int(label)) for path, label in found)
+
+
+def _labels(dataset: Any) -> list[int]:
+    found = _files(dataset)
+    return [label for _, label in found] if found is not None else [int(label) for label in dataset.targets]
+
+
+def _pairs(dataset: Any) -> Iterator[tuple[Image.Image, int | None]]:
+    """PCAM opens its file for each picture, so that damage shows late."""
     try:
-        if name in ("OxfordIIITPet", "Caltech101"):
-            picture, label = _file(dataset, index).read_bytes(), _label(dataset, index)
-        else:
-            picture, label = dataset[index]
-    except UnidentifiedImageError:
-        return {"image": b"", "label": _label(dataset, index)}
-    except _BROKEN as error:
-        raise ValueError(f"torchvision's {name}: row {index}: {error}") from None
-    if label is None:
-        raise ValueError(f"torchvision's {name}: row {index} has no label: this file is not the labelled one")
-    return {"image": picture if isinstance(picture, bytes) else png(picture), "label": int(label)}
+        for number in range(len(dataset)):
+            yield dataset[number]
+    except _DAMAGE as error:
+        raise ValueError(_unreadable(Path(dataset.root), type(dataset).__name__, error)) from None
 
 
-def _file(dataset: Any, index: int) -> Path:
-    """Returns the file of a picture of the sets that open theirs themselves."""
-    if hasattr(dataset, "_images"):
-        return Path(str(dataset._images[index]))
-    place = Path(dataset.root) / "101_ObjectCategories" / dataset.categories[dataset.y[index]]
-    return Path(place, f"image_{dataset.index[index]:04d}.jpg")
+def _rows(dataset: Any) -> Iterator[Row]:
+    listed = _files(dataset)
+    if listed is None:
+        for picture, label in _pairs(dataset):
+            if label is None:
+                raise ValueError(f"{dataset.root}: the test part has no labels: lay down the files that have them")
+            yield {"image": as_png(picture), "label": int(label)}
+        return
+    for path, label in listed:
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: the set's lists name it")
+        yield {"image": path.read_bytes(), "label": label}
 
 
-def png(picture: Image.Image) -> bytes:
-    """Returns a picture as PNG: the same bytes for the same pixels and Pillow."""
-    target = io.BytesIO()
-    picture.save(target, "PNG", compress_level=6)
-    return target.getvalue()
+def _all_rows(datasets: list[Any]) -> Iterator[Row]:
+    return itertools.chain.from_iterable(map(_rows, datasets))
+
+
+def _chosen_rows(datasets: list[Any], chosen: frozenset[int], *, is_train: bool) -> Iterator[Row]:
+    return (row for number, row in enumerate(_all_rows(datasets)) if (number in chosen) == is_train)

@@ -1,56 +1,63 @@
-"""Family winoground: examples.jsonl and images/ as facebook/winoground lays them (arXiv 2204.03162)."""
+"""Family winoground: examples.jsonl and images/, as the hub's facebook/winoground has them (a gated set)."""
 
+import functools
 import json
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cyclip_model.sets.description import TEST, Description, Loaded, check_settings, only_picture, require
+from cyclip_model.sets.entry import TEST, Entry, Opened
 from cyclip_model.sets.pictures import Row
 
-HOW = (
-    "agree to the terms at https://huggingface.co/datasets/facebook/winoground, put examples.jsonl there and unpack "
-    "images.zip beside it, and name the folder as path in set.json"
-)
-_KEYS = ("id", "image_0", "image_1", "caption_0", "caption_1")
+HOW = "accept its terms at huggingface.co/datasets/facebook/winoground and lay down examples.jsonl and images/"
+SIDES = (0, 1)
 
 
-def load(described: Description, folder: Path) -> Loaded:
-    """Returns the examples, two rows each: side 0 and side 1.
+def load(entry: Entry) -> Opened:
+    """The set in the entry's folder.
 
     Raises:
-        AbsentError: nothing is in the folder.
-        ValueError: a line is no example, naming it.
+        AbsentError: the folder is not there.
+        FileNotFoundError: the list or a picture of it is missing.
+        ValueError: a line of the list is damaged; names it.
     """
-    check_settings(described, ())
-    how = described.how or HOW
-    path = require(folder / "examples.jsonl", folder, how)
-    images = require(folder / "images", folder, how)
-    return Loaded(kind="winoground", parts={TEST: partial(_rows, images, path, _examples(path))})
+    entry.require(HOW)
+    path = entry.folder / "examples.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; {HOW}")
+    examples = [_example(path, number, line) for number, line in enumerate(_lines(path), start=1)]
+    for example in examples:
+        for side in SIDES:
+            if not example["paths"][side].is_file():
+                raise FileNotFoundError(f"{example['paths'][side]} is missing: {path.name} has captions of it")
+    return Opened(kind="winoground", parts={TEST: functools.partial(_rows, examples)})
 
 
-def _examples(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            example = json.loads(line)
-            missing = [key for key in _KEYS if key not in example]
-        except (json.JSONDecodeError, TypeError) as error:
-            raise ValueError(f"{path}: line {number}: not a JSON object ({error})") from None
-        if missing:
-            raise ValueError(f"{path}: line {number}: {missing[0]} is missing")
-        found.append((number, example))
-    return found
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def _rows(images: Path, path: Path, examples: list[tuple[int, dict[str, Any]]]) -> Iterator[Row]:
-    for number, example in examples:
-        for side in (0, 1):
-            name = str(example[f"image_{side}"])
-            picture = only_picture(images, name if Path(name).suffix else f"{name}.png", f"{path}: line {number}")
-            caption, tag = (
-                str(example[f"caption_{side}"]),
-                str(example.get("collapsed_tag") or example.get("tag") or ""),
-            )
-            yield {"image": picture, "example": int(example["id"]), "side": side, "caption": caption, "tag": tag}
+def _example(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        content = json.loads(line)
+        paths = [_picture(path.parent / "images", str(content[f"image_{side}"])) for side in SIDES]
+        captions = [str(content[f"caption_{side}"]) for side in SIDES]
+        found = {"example": int(content["id"]), "tag": str(content.get("tag", ""))}
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: line {number} is not JSON ({error})") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: line {number}: {error} is missing or wrong") from None
+    return {**found, "paths": paths, "captions": captions}
+
+
+def _picture(folder: Path, name: str) -> Path:
+    """The list names pictures without .png; a name is no path."""
+    plain = Path(name).name
+    return folder / plain if Path(plain).suffix else folder / f"{plain}.png"
+
+
+def _rows(examples: list[dict[str, Any]]) -> Iterator[Row]:
+    for example in examples:
+        for side in SIDES:
+            shared = {"example": example["example"], "tag": example["tag"], "side": side}
+            yield {**shared, "image": example["paths"][side].read_bytes(), "caption": example["captions"][side]}

@@ -188,6 +188,21 @@ def test_losses_are_their_textbook_forms(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_metrics_are_clip_benchmarks(tmp_path: Path) -> None:
+    found = run("evaluate", tmp_path, "--rows", "2000", "--pool", "200", "--steps", "50", "--rounds", "1")
+    assert [heat["title"] for heat in found["heats"]] == ["zero-shot", "retrieval", "probe"]
+    assert [heat["rows"] for heat in found["heats"]] == [2000, 200, 50]
+    assert "classify, 8000 unit rows" in found["facts"]["growth of the peak over the features, MiB"]
+
+
+def test_metrics_that_differ_are_told_apart(load: Any) -> None:
+    evaluate = load("evaluate")
+    evaluate._agree("zero-shot", 50_000, [[0.5, 0.7], [0.5001, 0.7]])
+    with pytest.raises(SystemExit, match="zero-shot: the results differ"):
+        evaluate._agree("zero-shot", 50_000, [[0.5, 0.7], [0.5, 0.7003]])
+
+
+@pytest.mark.slow
 def test_training_is_measured_against_both_loops(tmp_path: Path) -> None:
     found = run("train", tmp_path, "--rows", "512", "--stock-rows", "256", "--epochs", "1", "--rounds", "1")
     ours = ["ours", "ours ahead", "ours from shards"]

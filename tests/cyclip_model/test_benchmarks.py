@@ -16,6 +16,7 @@ from cyclip_model.benchmarks import BenchmarksConfig, UndecodableError, decode
 from cyclip_model.sets import layout
 from lineage import digests, records
 from tests.cyclip_model import small_set
+from tests.cyclip_model.sets.laid import ask, picture
 
 CONFIG = BenchmarksConfig(max_pixels=4096)
 Parts = dict[str, list[dict[str, Any]]]
@@ -167,6 +168,60 @@ def test_pictures_with_the_pixels_of_a_train_picture_are_counted(tmp_path: Path)
     parts["seen"][0] = {**parts["train"][0]}
     _, _, twins = benchmarks.build(small_set.write_set(tmp_path / "emoji", parts), tmp_path / "out", CONFIG)
     assert twins == {**dict.fromkeys((*layout.KNOWN, *layout.NOVEL), 0), "seen": 1}
+
+
+def test_a_set_of_a_family_is_laid_out_the_same_way_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_set.write_params(tmp_path)
+    source = ask(tmp_path / "data/sets/birds", "image_folder", labels="name")
+    for place, name in enumerate(("gull", "wren", "gull", "wren")):
+        path = source / name / f"{place}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(picture(9 * place) if place < 3 else b"no picture")
+    monkeypatch.chdir(tmp_path)
+    provenance = Path("provenance/benchmarks/birds.json")
+    outs = [Path("data/benchmarks/birds"), Path("again")]
+    for out in outs:
+        benchmarks.main(Path("data/sets/birds"), out, provenance)
+    assert digests.dvc_digest(outs[0]) == digests.dvc_digest(outs[1])
+    names = sorted(path.relative_to(outs[0]).as_posix() for path in outs[0].rglob("*") if path.is_file())
+    assert names == ["set.json", "test/test.parquet", "test_hashes.parquet"]
+    counts = json.loads(provenance.read_text())["counts"]
+    assert (counts["rows_in"], counts["kept"], counts["failed"]) == (4, 3, {"undecodable": 1})
+    assert (counts["parts"], counts["is_absent"]) == ({"test": 3}, False)
+
+
+def test_pictures_that_opt_outs_name_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_set.write_params(tmp_path)
+    source = ask(tmp_path / "data/sets/birds", "image_folder", labels="name")
+    for place in range(3):
+        path = source / "wren" / f"{place}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(picture(9 * place))
+    named = [("sha256", digests.sha256_bytes(picture(9))), ("host_sha256", digests.sha256_bytes(picture(0)))]
+    table = records.rows_table([{"kind": kind, "value": value} for kind, value in named], records.OPTOUTS)
+    records.write_table(table, tmp_path / "data/optouts.parquet")
+    monkeypatch.chdir(tmp_path)
+    provenance = Path("provenance/benchmarks/birds.json")
+    benchmarks.main(Path("data/sets/birds"), Path("out"), provenance, Path("data/optouts.parquet"))
+    counts = json.loads(provenance.read_text())["counts"]
+    assert (counts["rows_in"], counts["kept"], counts["dropped"]) == (3, 2, {"opt_out": 1})
+    assert [row["image"] for row in pq.read_table("out/test/test.parquet").to_pylist()] == [picture(0), picture(18)]
+    assert "data/optouts.parquet" in json.loads(provenance.read_text())["parents"]
+
+
+def test_a_set_that_is_absent_is_said_to_be_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    small_set.write_params(tmp_path)
+    ask(tmp_path / "data/sets/coco", "karpathy", path="coco")
+    monkeypatch.chdir(tmp_path)
+    provenance = Path("provenance/benchmarks/coco.json")
+    benchmarks.main(Path("data/sets/coco"), Path("data/benchmarks/coco"), provenance)
+    counts = json.loads(provenance.read_text())["counts"]
+    assert (counts["rows_in"], counts["kept"], counts["is_absent"]) == (0, 0, True)
+    assert "coco is absent: coco is not there; " in caplog.text
+    found = json.loads(Path("data/benchmarks/coco/set.json").read_text())
+    assert (found["parts"], sorted(found["absent"])) == ({}, ["how", "why"])
 
 
 @pytest.mark.parametrize(

@@ -51,11 +51,15 @@ def test_a_signed_share_has_no_negative_zero_and_a_small_one_two_decimals() -> N
 
 
 @pytest.mark.parametrize(
-    ("error", "shown"), [(0.02, "± 3.9"), (None, "± 4.9")], ids=["1.96 standard errors", "of a share of n rows"]
+    ("metric", "error", "shown"),
+    [("top_1", 0.02, "± 3.9"), ("top_1", None, "± 4.9"), ("balanced_accuracy", None, "")],
+    ids=["1.96 standard errors", "of a share of n rows", "no such share"],
 )
-def test_sampling_comes_from_the_standard_error_where_there_is_one(error: float | None, shown: str) -> None:
+def test_sampling_comes_from_the_standard_error_where_there_is_one(
+    metric: str, error: float | None, shown: str
+) -> None:
     errors = [] if error is None else [error]
     cell = {"clip": Cell(by_seed={0: 0.5}, chances=[], majority=None, n=400, errors=errors)}
-    key = ("cifar10", "zero_shot", "test", "prompt", "top_1")
+    key = ("cifar10", "zero_shot", "test", "prompt", metric)
     table = Table(objectives=["clip"], seeds=[0], cells={key: cell}, models={"clip": {}})
-    assert report.content(table, 0.95)["headline"][0]["margin"] == shown
+    assert report.content(table, 0.95)["families"][0]["sections"][0]["rows"][0]["margin"] == shown

@@ -48,3 +48,11 @@ def test_each_k_is_a_metric_of_its_own_and_others_are_left_out() -> None:
 def test_without_answers_of_the_first_objective_there_is_nothing_to_compare() -> None:
     given = AllAnswers(found={KEY[:4]: {"cyclip": {0: answers([0])}}})
     assert against_first(Table(objectives=["clip", "cyclip"], seeds=[0]), given, [KEY], 0.95, CONFIG) == {}
+
+
+def test_winogrounds_group_score_follows_from_its_examples() -> None:
+    key: Key = ("w", "winoground", "test", "all", "group")
+    asked = {"clip": {0: answers([1, 1, 0, 0])}, "cyclip": {0: answers([1, 0, 0, 0])}}
+    given = AllAnswers(found={("w", "winoground", "test", "group"): asked})
+    found = against_first(Table(objectives=["clip", "cyclip"], seeds=[0]), given, [key], 0.95, CONFIG)
+    assert found[key, "cyclip"].difference == 0.25
