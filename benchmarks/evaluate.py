@@ -136,7 +136,7 @@ def _zero_shot_ours(num_rows: int) -> Task:
 
     def task() -> list[float]:
         class_CD = zeroshot.class_embeddings(prompt_CD, np.arange(_CLASSES), _CLASSES)
-        rank_N, _ = zeroshot.classify(zeroshot.normalise(image_ND), class_CD, label_N)
+        rank_N = zeroshot.classify(zeroshot.normalise(image_ND), class_CD, label_N).rank_N
         tops = [zeroshot.top_k(rank_N, k) for k in (1, 5)]
         return [*tops, zeroshot.balanced_accuracy(rank_N == 0, label_N)]
 
