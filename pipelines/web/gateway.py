@@ -78,7 +78,10 @@ class Gateway(LoopbackServer):
 
     @property
     def idle_s(self) -> float:
-        """Time since a request was last open, s; 0 while one is: it will be answered in bounded time."""
+        """Time since an answer was last sought, s; 0 while one is: it will be found in bounded time.
+
+        A client that does not ask, or does not take its answer, does not count: it may never do so.
+        """
         return 0.0 if self._num_open else time.monotonic() - self._last_open
 
     def raise_error(self) -> None:
@@ -151,7 +154,6 @@ class Gateway(LoopbackServer):
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answers the one request of a connection."""
-        self._num_open += 1
         try:
             target = (await reader.readuntil(_HEAD_END)).split(b" ", 2)[1].decode()
             answer = await self._answer(target, writer.transport)
@@ -161,8 +163,6 @@ class Gateway(LoopbackServer):
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, IndexError, UnicodeError):
             pass  # no request, or a client that went away
         finally:
-            self._num_open -= 1
-            self._last_open = time.monotonic()
             writer.close()
 
     async def _answer(self, target: str, client: asyncio.WriteTransport) -> bytes:
@@ -170,6 +170,7 @@ class Gateway(LoopbackServer):
         uid = target.removeprefix(f"http://{HOST}/")
         if uid == target or uid not in self._urls:
             return _response("403 Forbidden")  # this proxy knows only the uids of its list
+        self._num_open += 1
         try:
             if uid not in self._store:
                 await _patiently(self._fetching(uid), client)
@@ -180,6 +181,9 @@ class Gateway(LoopbackServer):
         except (OSError, ValueError) as error:  # the store's; what the web does is in the record
             self._error = self._error or error
             return _response("500 Internal Server Error")
+        finally:
+            self._num_open -= 1
+            self._last_open = time.monotonic()
 
     def _fetching(self, uid: str) -> asyncio.Task[FetchRecord]:
         """Returns the task that gets the uid's record; there is never more than one."""

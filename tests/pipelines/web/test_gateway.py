@@ -1,4 +1,5 @@
 import http.client
+import socket
 import threading
 import time
 import urllib.request
@@ -16,7 +17,7 @@ from pipelines.web.store import FetchStore
 from tests.pipelines.fault_pages import limits
 from tests.pipelines.fault_server import FaultServer, answer, picture, then
 
-LIMITS = limits(deadline_s=5.0, num_attempts=2)
+LIMITS = limits(deadline_s=5.0, num_attempts=2, max_bytes=30_000_000)
 AGENT = "Clipline/0.1 (+https://example.org/bot)"
 PATHS = {"u1": "/good", "u2": "/gone", "u3": "/slow", "u4": "/cookie", "u5": "/flaky"}
 COOKIE = {"Set-Cookie": "session=1; Path=/", "X-Robots-Tag": "noarchive"}
@@ -273,6 +274,23 @@ def test_it_tells_how_long_nothing_was_asked(server: FaultServer, tmp_path: Path
         time.sleep(0.1)
         assert 0.1 <= gateway.idle_s < 5.0
         assert gateway.num_answered == 1
+
+
+@pytest.mark.parametrize("said", [b"", b"GET http://gateway.in", b"GET http://gateway.invalid/u1 HTTP/1.1\r\n\r\n"])
+def test_a_client_that_hangs_does_not_pass_for_work(said: bytes, server: FaultServer, tmp_path: Path) -> None:
+    """A stopped worker may have connected and no more, have asked in part, or never read its answer."""
+    server.answers["/good"] = answer(picture() + bytes(20_000_000))
+    with (
+        opened(server, tmp_path) as gateway,
+        socket.create_connection(("127.0.0.1", gateway.port)) as client,
+    ):
+        client.sendall(said)
+        until = time.monotonic() + 30
+        while b"\r\n\r\n" in said and not gateway.num_answered:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        time.sleep(0.3)
+        assert gateway.idle_s >= 0.2
 
 
 def test_a_gateway_that_has_ended_is_told(server: FaultServer, tmp_path: Path) -> None:
