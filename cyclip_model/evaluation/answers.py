@@ -82,7 +82,7 @@ def accuracies(rank_N: Ints, label_N: Ints, num_classes: int, ks: Sequence[int])
 def recalls(found: Found, ks: Sequence[int]) -> Metrics:
     """Recall at each k beside what a random order would reach."""
     num_queries = len(found.ranks)
-    chance = {k: baselines.chance_from_counts(found.num_relevant, found.num_items, k) for k in ks}
+    chance = {k: baselines.chance_recall(found.num_relevant, found.num_items, k) for k in ks}
     return {f"recall_{k}": share(retrieval.recall(found.ranks, k), num_queries, chance[k]) for k in ks}
 
 
@@ -92,13 +92,13 @@ def agreement(said_N: Ints, voted_N: Ints) -> Leaf:
 
 
 def fine_and_coarse(
-    image_ND: Floats, class_CD: Floats, label_N: Ints, superclass_C: Ints, ks: Sequence[int]
+    image_ND: Floats, class_CD: Floats, label_N: Ints, superclass_C: Ints, ks: Sequence[int], *, device: str
 ) -> Metrics:
     """CyCLIP's top-k accuracy among the classes of the true superclass, and of the superclass of the best class.
 
     k of the coarse one is capped at the number of superclasses.
     """
-    fine_N, coarse_N = zeroshot.hierarchy(image_ND, class_CD, label_N, superclass_C)
+    fine_N, coarse_N = zeroshot.hierarchy(image_ND, class_CD, label_N, superclass_C, device=device)
     truth_N, num_superclasses = superclass_C[label_N], len(np.unique(superclass_C))
     metrics = {}
     for k in sorted(set(ks)):

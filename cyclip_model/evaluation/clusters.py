@@ -26,7 +26,9 @@ class Prompts(NamedTuple):
     """(P,) the class of each."""
 
 
-def score(results: Results, asked: Question, features_ND: Floats, prompts: Prompts, saved: Saved) -> None:
+def score(
+    results: Results, asked: Question, features_ND: Floats, prompts: Prompts, saved: Saved, *, device: str
+) -> None:
     """Files top-k accuracy by each of scores.NAMES as variants of protocol scores.
 
     Args:
@@ -39,7 +41,7 @@ def score(results: Results, asked: Question, features_ND: Floats, prompts: Promp
     images = scores.image_sides(features_ND, logits_NK, shares_NK)
     classes = scores.class_sides(prompts.features, logits_PK, shares_PK, prompts.class_P, num_classes)
     for name in scores.NAMES:
-        rank_N = zeroshot.classify(images[name], classes[name], asked.truth).rank_N
+        rank_N = zeroshot.classify(images[name], classes[name], asked.truth, device=device).rank_N
         results.add("scores", asked.part, name, _top(rank_N, asked.truth, num_classes))
 
 

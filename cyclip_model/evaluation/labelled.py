@@ -76,25 +76,25 @@ def classifier(encoder: Encoder, described: Mapping[str, Any]) -> Floats:
 
 def run(encoder: Encoder, folder: Path, described: Mapping[str, Any], config: ProtocolsConfig) -> Results:
     """Every protocol that the set in folder has the parts for."""
-    results, names = Results(), list(described["classnames"])
+    results, names, device = Results(), list(described["classnames"]), encoder.device
     test, class_CD = read(encoder, folder, stored.TEST), classifier(encoder, described)
-    found = zeroshot.classify(test.images, class_CD, test.truth, device=encoder.device)
+    found = zeroshot.classify(test.images, class_CD, test.truth, device=device)
     rank_N = found.rank_N - later_namesakes(names)[test.truth]
     results.answer("zero_shot", _asked(test, "prompt", names), rank_N, found.predicted_N, config.zero_shot_k)
     if superclasses := described.get("superclasses"):
         of_C = np.array(superclasses["of"], dtype=np.int64)
-        metrics = fine_and_coarse(test.images, class_CD, test.truth, of_C, config.hierarchy_k)
+        metrics = fine_and_coarse(test.images, class_CD, test.truth, of_C, config.hierarchy_k, device=device)
         results.add("hierarchy", stored.TEST, "prompt", metrics)
-    _geometry(results, test, class_CD)
+    _geometry(results, test, class_CD, device=device)
     if encoder.saved is not None:
         lines, class_P = prompts(described)
         texts = clusters.Prompts(encoder.texts(lines), class_P)
-        clusters.score(results, _asked(test, "", names), test.pictures.features, texts, encoder.saved)
+        clusters.score(results, _asked(test, "", names), test.pictures.features, texts, encoder.saved, device=device)
         clusters.gauge(results, stored.TEST, test.pictures.features, test.truth, encoder.saved)
     if stored.has_train(described):
         train = read(encoder, folder, TRAIN)
-        _supervise(results, train, test, names, config, device=encoder.device)
-        _agree(results, train, test, found.predicted_N, config, device=encoder.device)
+        _supervise(results, train, test, names, config, device=device)
+        _agree(results, train, test, found.predicted_N, config, device=device)
     return results
 
 
@@ -103,12 +103,13 @@ def _asked(part: Labelled, variant: str, names: list[str]) -> Question:
     return Question(part=stored.TEST, variant=variant, classes=names, uids=part.uids, rows=rows, truth=part.truth)
 
 
-def _geometry(results: Results, test: Labelled, class_CD: Floats) -> None:
-    alignment = geometry.label_alignment(test.images, class_CD, test.truth)
+def _geometry(results: Results, test: Labelled, class_CD: Floats, *, device: str) -> None:
+    alignment = geometry.label_alignment(test.images, class_CD, test.truth, device=device)
     num_rows = len(test.truth)
     metrics = {"alignment": leaf(alignment, num_rows)}
     if len(class_CD) > 1:  # of one class there is no other
-        metrics["uniformity"] = leaf(geometry.label_uniformity(test.images, class_CD, test.truth), num_rows)
+        uniformity = geometry.label_uniformity(test.images, class_CD, test.truth, device=device)
+        metrics["uniformity"] = leaf(uniformity, num_rows)
     metrics["modality_gap"] = leaf(geometry.modality_gap(test.images, class_CD[test.truth]), num_rows)
     results.add("geometry", stored.TEST, "names", metrics)
 

@@ -42,7 +42,7 @@ def retrieve(encoder: Encoder, folder: Path, config: ProtocolsConfig) -> Results
     results.recall(PART, "image_to_text", pictures_find, config.recall_k)
     results.recall(PART, "text_to_image", captions_find, config.recall_k)
     first_N = np.cumsum(num_N) - num_N
-    results.add("geometry", PART, "pairs", pair_geometry(image_ND, text_TD[first_N]))
+    results.add("geometry", PART, "pairs", pair_geometry(image_ND, text_TD[first_N], encoder.device))
     return results
 
 

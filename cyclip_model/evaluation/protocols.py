@@ -98,9 +98,8 @@ def hierarchy(results: Results, encoded: Encoded, part: str, ks: Sequence[int]) 
         question = ask(encoded, part, "subcategory", space.classes, variant)
         category_C = np.array([names.index(encoded.categories[name]) for name in space.classes], dtype=np.int64)
         image_ND = encoded.tests[part].images[question.rows]
-        results.add(
-            "hierarchy", part, variant, fine_and_coarse(image_ND, space.vectors, question.truth, category_C, ks)
-        )
+        asked = (image_ND, space.vectors, question.truth, category_C)
+        results.add("hierarchy", part, variant, fine_and_coarse(*asked, ks, device=encoded.device))
 
 
 def retrieve(results: Results, encoded: Encoded, part: str, ks: Sequence[int]) -> None:
@@ -118,7 +117,7 @@ def pictures_find(encoded: Encoded, question: Question, texts: Space) -> Found:
     return Found(
         uids=question.uids,
         labels=[""] * len(question.uids),
-        ranks=retrieval.group_ranks(image_ND, texts.vectors, question.truth, group_T),
+        ranks=retrieval.group_ranks(image_ND, texts.vectors, question.truth, group_T, device=encoded.device),
         num_relevant=np.ones(len(question.uids), dtype=np.int64),
         num_items=len(texts.classes),
     )
@@ -131,7 +130,7 @@ def captions_find(encoded: Encoded, question: Question, texts: Space) -> Found:
     return Found(
         uids=[question.uids[row] for row in first_T],
         labels=texts.classes,
-        ranks=retrieval.group_ranks(texts.vectors, image_ND, group_T, question.truth),
+        ranks=retrieval.group_ranks(texts.vectors, image_ND, group_T, question.truth, device=encoded.device),
         num_relevant=np.bincount(question.truth, minlength=len(texts.classes)),
         num_items=len(question.uids),
     )
@@ -149,7 +148,7 @@ def agree(results: Results, encoded: Encoded, part: str, label: str, ks: Sequenc
 
 def _near_labels(encoded: Encoded, question: Question, train: Question, k: int) -> Ints:
     test_ND = encoded.tests[question.part].images[question.rows]
-    return train.truth[consistency.nearest(test_ND, encoded.train.images[train.rows], k)]
+    return train.truth[consistency.nearest(test_ND, encoded.train.images[train.rows], k, device=encoded.device)]
 
 
 def class_lists(encoded: Encoded, without: str | None) -> dict[str, list[str]]:
@@ -163,7 +162,8 @@ def class_lists(encoded: Encoded, without: str | None) -> dict[str, list[str]]:
 def supervise(results: Results, encoded: Encoded, variant: str, classes: list[str], config: ProtocolsConfig) -> None:
     """Linear probe and k-NN, trained on the train part's subcategories, on every test part."""
     train = ask(encoded, TRAIN, "subcategory", classes, variant)
-    layer = probe.fit(encoded.train.features[train.rows], train.truth, len(classes), config.probe)
+    feature_MF = encoded.train.features[train.rows]
+    layer = probe.fit(feature_MF, train.truth, len(classes), config.probe, device=encoded.device)
     for part, test in encoded.tests.items():
         question = ask(encoded, part, "subcategory", classes, variant)
         results.classify("linear_probe", question, probe.logits(test.features[question.rows], *layer), [1])
@@ -175,12 +175,13 @@ def represent(results: Results, encoded: Encoded, classes: list[str], config: Pr
     """Linear probe and k-NN on what the tower has before its projection: the field's rows of visual representation."""
     train = ask(encoded, TRAIN, "subcategory", classes, "backbone")
     backbone_MH = encoded.train.backbone[train.rows]
-    layer, train_MH = probe.fit(backbone_MH, train.truth, len(classes), config.probe), zeroshot.normalise(backbone_MH)
+    layer = probe.fit(backbone_MH, train.truth, len(classes), config.probe, device=encoded.device)
+    train_MH = zeroshot.normalise(backbone_MH)
     for part, test in encoded.tests.items():
         question = ask(encoded, part, "subcategory", classes, "backbone")
         test_NH = test.backbone[question.rows]
         results.classify("linear_probe", question, probe.logits(test_NH, *layer), [1])
-        near_NK = consistency.nearest(zeroshot.normalise(test_NH), train_MH, config.knn_k)
+        near_NK = consistency.nearest(zeroshot.normalise(test_NH), train_MH, config.knn_k, device=encoded.device)
         voted_N = consistency.vote(train.truth[near_NK], config.knn_k)
         results.classify("knn", question, np.eye(len(classes))[voted_N], [1])
 
@@ -190,7 +191,8 @@ def look_into_clusters(results: Results, encoded: Encoded, saved: Saved) -> None
     prompts = clusters.Prompts(*encoded.names)
     for part in KNOWN:
         question = ask(encoded, part, "name", encoded.spaces["name"]["names"].classes, "")
-        clusters.score(results, question, encoded.tests[part].features[question.rows], prompts, saved)
+        feature_NF = encoded.tests[part].features[question.rows]
+        clusters.score(results, question, feature_NF, prompts, saved, device=encoded.device)
     for part, test in encoded.tests.items():
         question = ask(encoded, part, "subcategory", sorted(encoded.categories), "")
         clusters.gauge(results, part, test.features[question.rows], question.truth, saved)
@@ -200,22 +202,22 @@ def shape(results: Results, encoded: Encoded, part: str) -> None:
     """Alignment, uniformity and gaps of one part's pairs."""
     question = ask(encoded, part, "caption", encoded.captions.classes, "pairs")
     text_ND = encoded.captions.vectors[question.truth]
-    results.add("geometry", part, "pairs", pair_geometry(encoded.tests[part].images, text_ND))
+    results.add("geometry", part, "pairs", pair_geometry(encoded.tests[part].images, text_ND, encoded.device))
 
 
-def pair_geometry(image_ND: Floats, text_ND: Floats) -> Metrics:
+def pair_geometry(image_ND: Floats, text_ND: Floats, device: str) -> Metrics:
     """Alignment, uniformity and gaps of N pairs of unit rows."""
     found = {"alignment": geometry.alignment(image_ND, text_ND)}
     if len(image_ND) > 1:  # of one pair there is no other
         found |= {
-            "uniformity_image": geometry.uniformity(image_ND, image_ND),
-            "uniformity_text": geometry.uniformity(text_ND, text_ND),
-            "uniformity_cross": geometry.uniformity(image_ND, text_ND),
+            "uniformity_image": geometry.uniformity(image_ND, image_ND, device=device),
+            "uniformity_text": geometry.uniformity(text_ND, text_ND, device=device),
+            "uniformity_cross": geometry.uniformity(image_ND, text_ND, device=device),
         }
     found |= {
         "modality_gap": geometry.modality_gap(image_ND, text_ND),
-        "in_modal_gap": geometry.in_modal_gap(image_ND, text_ND),
-        "cross_modal_gap": geometry.cross_modal_gap(image_ND, text_ND),
+        "in_modal_gap": geometry.in_modal_gap(image_ND, text_ND, device=device),
+        "cross_modal_gap": geometry.cross_modal_gap(image_ND, text_ND, device=device),
     }
     return {name: leaf(value, len(image_ND)) for name, value in found.items()}
 
@@ -225,7 +227,7 @@ def shape_by_name(results: Results, encoded: Encoded, part: str) -> None:
     space = encoded.spaces["name"]["names"]
     question = ask(encoded, part, "name", space.classes, "names")
     shared = (encoded.tests[part].images[question.rows], space.vectors, question.truth)
-    alignment, uniformity = geometry.label_alignment(*shared), geometry.label_uniformity(*shared)
-    num_rows = len(question.truth)
-    metrics = {"alignment": leaf(alignment, num_rows), "uniformity": leaf(uniformity, num_rows)}
+    gauges = {"alignment": geometry.label_alignment, "uniformity": geometry.label_uniformity}
+    found = {name: gauge(*shared, device=encoded.device) for name, gauge in gauges.items()}
+    metrics = {name: leaf(value, len(question.truth)) for name, value in found.items()}
     results.add("geometry", part, "names", metrics)

@@ -49,7 +49,7 @@ def classify(encoder: Encoder, folder: Path, described: Mapping[str, Any], confi
     train, test, names = _texts(folder, TRAIN), _texts(folder, stored.TEST), list(described["classnames"])
     train_MD, test_ND = (encoder.texts(table["sentence"].to_pylist()) for table in (train, test))
     truth_M, truth_N = (np.asarray(table["label"], dtype=np.int64) for table in (train, test))
-    layer = probe.fit(train_MD, truth_M, len(names), config.probe)
+    layer = probe.fit(train_MD, truth_M, len(names), config.probe, device=encoder.device)
     uids = [digests.sha256_bytes(line.encode())[:32] for line in test["sentence"].to_pylist()]
     rows = np.arange(len(uids))
     asked = Question(part=stored.TEST, variant="linear_probe", classes=names, uids=uids, rows=rows, truth=truth_N)

@@ -52,6 +52,8 @@ class Encoded:
     """Every distinct caption of the test parts, without a template."""
     names: tuple[Floats, Ints]
     """(P, D) float32 text features, not normalised, of the prompts of all names, and (P,) the name of each."""
+    device: str
+    """Where protocols compute: cpu or cuda."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

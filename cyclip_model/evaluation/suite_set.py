@@ -96,6 +96,7 @@ def encode_set(encoder: Encoder, folder: Path, without: str | None) -> Encoded:
         categories=parent,
         captions=texts.space(captions),
         names=(texts.features([line for of in names.values() for line in of]), name_P),
+        device=encoder.device,
     )
 
 

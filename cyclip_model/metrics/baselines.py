@@ -4,7 +4,7 @@ from math import comb
 
 import numpy as np
 
-from cyclip_model.metrics.zeroshot import Bools, Ints
+from cyclip_model.metrics.zeroshot import Ints
 
 DIGITS = 6
 
@@ -43,13 +43,8 @@ def majority_top_k(label_N: Ints, k: int) -> float:
     return float(np.sort(np.bincount(label_N))[::-1][:k].sum() / len(label_N))
 
 
-def chance_recall(relevant_QT: Bools, k: int) -> float:
+def chance_recall(num_relevant_Q: Ints, num_items: int, k: int) -> float:
     """Expected recall at k of a random order: mean of 1 - C(T-m, k) / C(T, k) for m relevant items of T."""
-    return chance_from_counts(relevant_QT.sum(axis=1), relevant_QT.shape[1], k)
-
-
-def chance_from_counts(num_relevant_Q: Ints, num_items: int, k: int) -> float:
-    """chance_recall from the number of relevant items of every query alone."""
     k = min(k, num_items)
     num_relevant, num_queries = np.unique(num_relevant_Q, return_counts=True)
     hit = [1 - comb(num_items - int(m), k) / comb(num_items, k) for m in num_relevant]

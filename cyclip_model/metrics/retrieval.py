@@ -24,12 +24,6 @@ def recall(rank_Q: Ints, k: int) -> float:
     return float((rank_Q < k).mean())
 
 
-def relevance(image_caption_N: Ints, num_texts: int) -> Bools:
-    """(N, T) which text belongs to which image, given each image's text index; several images may share a text."""
-    relevant_NT: Bools = image_caption_N[:, None] == np.arange(num_texts)[None, :]
-    return relevant_NT
-
-
 def group_ranks(
     query_QD: Floats,
     item_TD: Floats,
@@ -58,13 +52,6 @@ def group_ranks(
         score_QT[pair_2R] = -torch.inf
         rank_Q[rows] = blocks.counts(score_QT >= best_Q[:, None] - TIE)
     return rank_Q
-
-
-def num_relevant(query_group_Q: Ints, item_group_T: Ints) -> Ints:
-    """(Q,) how many items each query's group has."""
-    group_G, num_G = np.unique(item_group_T, return_counts=True)
-    place_Q = np.minimum(np.searchsorted(group_G, query_group_Q), len(group_G) - 1)
-    return np.where(group_G[place_Q] == query_group_Q, num_G[place_Q], 0).astype(np.int64)
 
 
 def check_relevant(query_group_Q: Ints, item_group_T: Ints) -> None:

@@ -1,7 +1,10 @@
 """The protocols on a made-up set in the plane, where every cosine can be read off."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 from cyclip_model.evaluation import protocols
 from cyclip_model.evaluation.answers import Results, accuracies
@@ -39,6 +42,7 @@ def encoded(tests: Part) -> Encoded:
         categories=CATEGORIES,
         captions=texts,
         names=(texts.vectors, np.arange(len(texts.classes))),
+        device="cpu",
     )
 
 
@@ -147,3 +151,10 @@ def test_predictions_say_what_was_said() -> None:
             "rank": 2,
         }
     ], "a cat is ahead of the bird, and a flag ties with it"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU that torch can use")
+def test_a_gpu_says_the_same() -> None:
+    there = protocols.run(dataclasses.replace(PERFECT, device="cuda"), PROTOCOLS, None)
+    assert there.predictions == protocols.run(PERFECT, PROTOCOLS, None).predictions
