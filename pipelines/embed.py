@@ -16,6 +16,9 @@ from lineage import params, records, stage
 from pipelines import inference, tar
 from pipelines.engine import Receipt, RunnerConfig, run_tasks
 
+_MAX_RATIO = 200
+"""Longer over shorter side: the scorer scales the shorter one up to its size, and the longer one with it, so that a
+picture of 1 x 500,000 pixels, 1.5 kB of PNG, takes gigabytes."""
 LEDGER_COLUMNS = ["uid", "outcome", "sha256", "bytes", "shard", "key", "offset"]
 
 
@@ -79,14 +82,23 @@ def embed_part(task: EmbedTask) -> Receipt:
     Raises:
         ValueError: if a raw shard is missing or damaged, or the signals speak of pairs it does not hold.
     """
-    table = records.read_table(task.signals, records.SIGNALS, columns=["uid", "error"])
-    uids = sorted(table.filter(pc.is_null(table["error"]))["uid"].to_pylist())
-    found = inference.embed(_samples(task, uids), task.settings, task.work / task.name, with_text=True)
+    table = records.read_table(task.signals, records.SIGNALS, columns=["uid", "error", "width", "height"])
+    measured = table.filter(pc.is_null(table["error"])).sort_by("uid")
+    uids = measured["uid"].to_pylist()
+    can_be_scaled = measured.filter(pc.invert(_is_elongated(measured)))["uid"].to_pylist()
+    found = inference.embed(_samples(task, can_be_scaled), task.settings, task.work / task.name, with_text=True)
     inference.save_vectors(found.image_ND, task.out / f"{task.name}.image.npy")
     inference.save_vectors(found.text_ND, task.out / f"{task.name}.text.npy")
     records.write_table(embeddings_table(uids, found), task.out / f"{task.name}.parquet")
     missing = len(uids) - len(found.uids)
     return {"rows": len(uids), "failed": {"not_embedded": missing} if missing else {}}
+
+
+def _is_elongated(measured: pa.Table) -> pa.ChunkedArray:
+    """Returns of each row whether its picture is beyond _MAX_RATIO; one of unknown size is not."""
+    sides = measured["width"], measured["height"]
+    most = pc.multiply(pc.min_element_wise(*sides), _MAX_RATIO)
+    return pc.fill_null(pc.greater(pc.max_element_wise(*sides), most), False)
 
 
 def embeddings_table(uids: list[str], found: inference.Embedded) -> pa.Table:

@@ -46,6 +46,16 @@ class Laid:
     twins: dict[str, int] = field(default_factory=dict)
     """Of each test part, how many pictures have the very pixels of a train picture."""
     absent: dict[str, str] | None = None
+    train_pixels: set[str] = field(default_factory=set)
+    """pixel_sha256 of the train pictures: of millions of them no more than twins are told by."""
+
+    def note(self, part: str, seen: Row) -> None:
+        """Takes in the hashes of a picture; train comes first."""
+        if part == TRAIN:
+            self.train_pixels.add(seen["pixel_sha256"])
+            return
+        self.hashes.append({**seen, "part": part})
+        self.twins[part] = self.twins.get(part, 0) + (seen["pixel_sha256"] in self.train_pixels)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +122,7 @@ def _lay_parts(entry: Entry, opened: Opened, out: Path, bounds: Bounds, laid: La
     wanted = [part for part in PARTS if part in opened.parts and entry.wants(part)]
     if missing := [part for part in entry.parts or (TEST,) if part not in wanted]:
         raise ValueError(f"{entry.folder}: the set has no part {missing[0]}")
-    schema, num_classes, train_pixels = SCHEMAS[opened.kind], len(opened.facts.get("classnames", ())), set[str]()
+    schema, num_classes = SCHEMAS[opened.kind], len(opened.facts.get("classnames", ()))
     for part in wanted:
         rows = opened.parts[part]()
         if num_classes:
@@ -121,15 +131,9 @@ def _lay_parts(entry: Entry, opened: Opened, out: Path, bounds: Bounds, laid: La
         if "image" not in schema.names:
             laid.parts[part] = _write(shown, schema, out / "texts" / f"{part}.parquet")
             continue
-        looks: list[Row] = []
         left = _left(shown, bounds.opted_out, laid.dropped, each=2 if "side" in schema.names else 1)
-        examined = _examined(left, bounds.max_pixels, looks, laid.failed)
+        examined = _examined(left, part, bounds.max_pixels, laid)
         laid.parts[part] = _write(examined, schema, out / part / f"{part}.parquet")
-        if part == TRAIN:
-            train_pixels = {row["pixel_sha256"] for row in looks}
-        else:
-            laid.hashes += [{**row, "part": part} for row in looks]
-            laid.twins[part] = sum(row["pixel_sha256"] in train_pixels for row in looks)
     for part, num_rows in laid.parts.items():
         if not num_rows:
             raise ValueError(f"{entry.folder}: part {part} has no row that can be used")
@@ -152,7 +156,7 @@ def _left(rows: Iterable[Row], opted_out: frozenset[str], dropped: Counter[str],
             yield from group
 
 
-def _examined(rows: Iterable[Row], max_pixels: int, looks: list[Row], failed: Counter[str]) -> Iterator[Row]:
+def _examined(rows: Iterable[Row], part: str, max_pixels: int, laid: Laid) -> Iterator[Row]:
     for row in rows:
         try:
             image = storable(row["image"], max_pixels)
@@ -161,9 +165,9 @@ def _examined(rows: Iterable[Row], max_pixels: int, looks: list[Row], failed: Co
         except UndecodableError as error:
             if "side" in row:  # without one of its pictures an example is none
                 raise ValueError(f"example {row['example']}: picture {row['side']} cannot be used: {error}") from None
-            failed[str(error)] += 1
+            laid.failed[str(error)] += 1
             continue
-        looks.append(seen)
+        laid.note(part, seen)
         yield good
 
 

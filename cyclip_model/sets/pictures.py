@@ -16,6 +16,9 @@ _TEXT = pa.string()
 HASHES = pa.schema(
     [(name, _TEXT) for name in ("uid", "part", "sha256", "pixel_sha256", "phash")] + [("thumbnail", pa.binary())]
 )
+MAX_RATIO = 200
+"""Longer over shorter side: towers scale the shorter one up to their size, and the longer one with it, so that a
+picture of 1 x 500,000 pixels, 1.5 kB of PNG, takes gigabytes."""
 KEPT_AS_FOUND = ("PNG", "JPEG", "WEBP")
 _REWRITTEN = ("PPM", "GIF", "BMP")
 
@@ -30,7 +33,7 @@ def decode(image: bytes, max_pixels: int, formats: tuple[str, ...] = KEPT_AS_FOU
     """The picture as RGB; its size is bounded before a pixel is decoded.
 
     Raises:
-        UndecodableError: with the reason too_many_pixels, truncated or undecodable.
+        UndecodableError: with the reason too_many_pixels, too_elongated, truncated or undecodable.
     """
     try:
         with warnings.catch_warnings():
@@ -38,6 +41,8 @@ def decode(image: bytes, max_pixels: int, formats: tuple[str, ...] = KEPT_AS_FOU
             picture = Image.open(io.BytesIO(image), formats=formats)
             if picture.width * picture.height > max_pixels:
                 raise UndecodableError("too_many_pixels")
+            if max(picture.size) > MAX_RATIO * min(picture.size):
+                raise UndecodableError("too_elongated")
             return picture.convert("RGB")
     except Image.DecompressionBombError:
         raise UndecodableError("too_many_pixels") from None

@@ -98,6 +98,24 @@ def test_what_inference_leaves_out_has_a_reason_and_is_counted() -> None:
     assert (counts["rows_in"], counts["kept"], counts["failed"]) == (10, 9, {"not_embedded": 1})
 
 
+def test_a_picture_that_scaling_would_blow_up_is_left_out() -> None:
+    """1 x 500,000 pixels are 1.5 kB of PNG, and gigabytes once the short side is as long as the scorer wants it."""
+    sizes = {"as long as may be": (6000, 30), "longer": (6001, 30), "upright": (30, 6001)}
+    pairs = [
+        RawPair(url=f"https://a.test/{number}", caption=caption, picture=make_drawing(number, size))
+        for number, (caption, size) in enumerate(sizes.items())
+    ]
+    write_raw(RAW, pairs)
+    for part in SIGNALS.glob("*.parquet"):
+        part.unlink()
+    rows = [dict(zip(("width", "height"), sizes[pair.caption], strict=True)) | {"uid": pair.uid} for pair in pairs]
+    records.write_table(records.rows_table(rows, records.SIGNALS), SIGNALS / "00000.parquet")
+    run()
+    reasons = {pair.caption: row["reason"] for pair in pairs for row in table() if row["uid"] == pair.uid}
+    assert reasons == {"as long as may be": None, "longer": "not_embedded", "upright": "not_embedded"}
+    assert json.loads(PROVENANCE.read_text())["counts"]["failed"] == {"not_embedded": 2}
+
+
 def test_bytes_do_not_depend_on_the_order_of_the_raw_pairs() -> None:
     write_raw(RAW, PAIRS, rows_per_shard=20)
     for part in SIGNALS.glob("*.parquet"):

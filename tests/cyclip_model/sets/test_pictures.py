@@ -32,3 +32,11 @@ def test_the_same_pixels_are_the_same_png() -> None:
     made = as_png(Image.fromarray(rgb))
     assert made == as_png(Image.fromarray(rgb.copy()))
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(made))), rgb)
+
+
+def test_one_that_scaling_would_blow_up_cannot_be_used() -> None:
+    """1 x 500,000 pixels are 1.5 kB of PNG, and gigabytes once the short side is as long as a tower wants it."""
+    assert decode(as_png(Image.new("RGB", (200, 1))), 1000).size == (200, 1)
+    for size in ((201, 1), (1, 201)):
+        with pytest.raises(UndecodableError, match="too_elongated"):
+            decode(as_png(Image.new("RGB", size)), 1000)
