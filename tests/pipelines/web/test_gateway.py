@@ -17,7 +17,7 @@ from pipelines.web.store import FetchStore
 from tests.pipelines.fault_pages import limits
 from tests.pipelines.fault_server import FaultServer, answer, picture, then
 
-LIMITS = limits(deadline_s=5.0, num_attempts=2, max_bytes=30_000_000)
+LIMITS = limits(deadline_s=5.0, num_attempts=2)
 AGENT = "Clipline/0.1 (+https://example.org/bot)"
 PATHS = {"u1": "/good", "u2": "/gone", "u3": "/slow", "u4": "/cookie", "u5": "/flaky"}
 COOKIE = {"Set-Cookie": "session=1; Path=/", "X-Robots-Tag": "noarchive"}
@@ -269,8 +269,11 @@ def test_it_tells_how_long_nothing_was_asked(server: FaultServer, tmp_path: Path
 
 
 @pytest.mark.parametrize("said", [b"", b"GET http://gateway.in", b"GET http://gateway.invalid/u1 HTTP/1.1\r\n\r\n"])
-def test_a_client_that_hangs_does_not_pass_for_work(said: bytes, server: FaultServer, tmp_path: Path) -> None:
+def test_a_client_that_hangs_does_not_pass_for_work(
+    said: bytes, server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A stopped worker may have connected and no more, have asked in part, or never read its answer."""
+    monkeypatch.setitem(globals(), "LIMITS", limits(max_bytes=30_000_000))
     server.answers["/good"] = answer(picture() + bytes(20_000_000))
     with opened(server, tmp_path) as gateway, socket.create_connection(("127.0.0.1", gateway.port)) as client:
         client.sendall(said)
